@@ -1,0 +1,124 @@
+"""Commands that make and work on run folders: `demo`, `run`, and one for each stage."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from angioshare.cli.output import answer, answer_json, progress, state_folder, table
+from angioshare.errors import SettingsError
+
+if TYPE_CHECKING:
+    from angioshare.stages.run import Run
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+Folder = Annotated[Path, typer.Argument(help="A run folder.")]
+
+
+def demo(
+    out: Annotated[Path, typer.Argument(help="Folder of the demo's cohorts and run.")] = Path("demo-out"),
+    seed: Annotated[int, typer.Option(help="Seed of the simulated cohorts.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Simulate a small cohort and a second site, run everything, print the report's path."""
+    from angioshare.stages.demo import demo as work
+
+    _answer_run(work(out, seed=seed, state=state_folder(), progress=progress()), as_json)
+
+
+def run(
+    cohort: Annotated[Path, typer.Argument(help="BIDS or nnU-Net folder, or a table of NIfTI paths.")],
+    out: Annotated[Path, typer.Argument(help="Run folder.")],
+    second_site: Annotated[list[Path] | None, typer.Option(help="Another test cohort; may be repeated.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Shipped settings; see `angioshare presets`.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings file (TOML).")] = None,
+    changes: Annotated[list[str] | None, typer.Option("--set", help="key=value on top; may be repeated.")] = None,
+    device: Annotated[str, typer.Option(help="Where networks run: cpu.")] = "cpu",
+    ledger: Annotated[Path | None, typer.Option(help="The cohort's ledger, where it cannot stand beside it.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the folder's own settings.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List stages, what is missing, and epsilon.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the pipeline on a cohort; finished work is kept, a second call does nothing."""
+    from angioshare.config import load_config
+    from angioshare.stages.pipeline import outlook, pipeline
+    from angioshare.stages.run import create_run, open_run, planned_run
+
+    if device != "cpu":
+        raise SettingsError(f"--device {device} is not supported yet; choose cpu")
+    if preset is not None and config is not None:
+        raise SettingsError("--preset and --config exclude each other; give one")
+    if resume and (out / "run.json").exists():
+        if preset or config or changes:
+            raise SettingsError(f"--resume takes the settings of {out}; leave --preset, --config and --set out")
+        this = open_run(out, state=state_folder())
+    else:
+        settings = load_config(
+            preset=preset or (None if config else "kossen2022-small"), file=config, changes=changes or ()
+        )
+        make = planned_run if dry_run else create_run
+        this = make(out, settings, cohort, second_site or (), ledger=ledger, state=state_folder())
+    if dry_run:
+        _answer_outlook(outlook(this), as_json)
+        return
+    pipeline(this, progress())
+    _answer_run(this, as_json)
+
+
+def _answer_run(this: "Run", as_json: bool) -> None:
+    from angioshare.stages.report import internal_path, shareable_path
+
+    if as_json:
+        answer_json(
+            {
+                "run": str(this.root),
+                "report_internal": str(internal_path(this)),
+                "report_shareable": str(shareable_path(this)),
+                "results": str(this.root / "results.json"),
+            }
+        )
+        return
+    answer(f"report to share: {shareable_path(this)}")
+    answer(f"internal report: {internal_path(this)}")
+
+
+def _answer_outlook(rows: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        answer_json({"stages": rows})
+        return
+    cells = [
+        (row["stage"], row["item"], "done" if row["done"] else "missing", row.get("spends", "nothing")) for row in rows
+    ]
+    table(cells, ("stage", "item", "state", "would spend"))
+
+
+def _stage(name: str, sentence: str) -> Callable[..., None]:
+    """Make the command of one stage."""
+
+    def command(out: Folder, as_json: Json = False) -> None:
+        from angioshare.stages.pipeline import STAGE_FUNCTIONS
+        from angioshare.stages.run import open_run
+
+        this = open_run(out, state=state_folder())
+        with this.alone():
+            STAGE_FUNCTIONS[name](this, progress())
+        if as_json:
+            answer_json({"run": str(out), "stage": name, "done": this.items(name)})
+        else:
+            answer(f"{name}: done")
+
+    command.__doc__ = sentence
+    return command
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "demo": demo,
+    "run": run,
+    "prepare": _stage("prepare", "Stage 1: split the cohort by subject and cut patches."),
+    "train": _stage("train", "Stage 2: train synthesizers, charging the ledger."),
+    "sample": _stage("sample", "Stage 3: draw synthetic pairs."),
+    "segment": _stage("segment", "Stage 4: train U-Nets on every source and choose by validation Dice."),
+    "evaluate": _stage("evaluate", "Stage 5: score held-out subjects and second sites in 3-D."),
+    "report": _stage("report", "Stage 6: write the report's pages."),
+}

@@ -1,0 +1,1 @@
+"""Measures of masks and of groups of subjects: pure functions of arrays, no torch."""

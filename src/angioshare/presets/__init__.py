@@ -1,0 +1,1 @@
+"""Shipped settings, one TOML file each."""

@@ -1,0 +1,1 @@
+"""The auditable core: knows no images, no networks by name, and no files but its ledger."""

@@ -1,0 +1,218 @@
+"""The one place where gradients meet private data.
+
+A training loop asks for a draw, loads the rows of the units that were drawn, and hands them in together with synthetic
+rows; it gets gradients that it may do anything with. ::
+
+    draw = engine.draw()                                   # charged on disk before it is known
+    engine.step_gradient(draw, real, None, synthetic, real_loss, synthetic_loss)
+    optimizer.step()
+
+Each parameter's gradient is then
+
+    (sum over drawn units of clip(unit's gradient) + noise) / (q N)  +  mean over synthetic rows of clip(row's gradient)
+
+The first term is the mechanism that the ledger is charged for; the second never meets a real patch and is free.
+"""
+
+from types import TracebackType
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from angioshare.errors import BudgetExceeded, PrivacyError, SettingsError
+from angioshare.privacy.accounting import guarantee
+from angioshare.privacy.calibration import steps_for
+from angioshare.privacy.clipping import ClippedGradients, Loss
+from angioshare.privacy.events import Spend, merged
+from angioshare.privacy.ledger import Ledger
+from angioshare.privacy.noise import GaussianNoise
+from angioshare.privacy.plan import PrivacyPlan
+from angioshare.privacy.selection import Draw, PoissonSelector
+from angioshare.privacy.statements import SEEDED, UNLEDGERED, state
+from angioshare.privacy.unit import PrivacyStatement
+
+RESERVED_AT_ONCE = 64
+"""Steps that one line of the ledger reserves: a kill counts at most so many too much."""
+_GLANCES = 20  # epsilon for the progress is calculated so often in a run; in between, the next higher one is shown
+
+
+class PrivateEngine:
+    """Draws units, charges the ledger, and makes private gradients.
+
+    Args:
+        plan: All public settings.
+        critic: What is trained; a Sequential of allowed layers.
+        synthetic_rows: How many synthetic rows come with each step, >= 0: a public constant, never the number drawn.
+        ledger: The cohort's ledger, open. None marks every statement `not private` (tests).
+        run: Name of the run in the ledger; a resumed run has the same one, and keeps its earlier charges.
+        steps: How many steps this engine may make (the rest of a resumed run); None takes the plan's.
+        noise: Source of noise; None makes a fresh one from the operating system.
+        selector: Draws units; None makes a fresh one from the operating system.
+        most_rows: So many rows go through the critic at once.
+        released: What the statement speaks of.
+
+    Raises:
+        PrivacyError: The critic has a layer that is not known to be safe, or the selector does not fit the plan.
+
+    Guarantees:
+        See `plan.py`. Selection and noise are fresh at every start and cannot be stored.
+    """
+
+    def __init__(
+        self,
+        *,
+        plan: PrivacyPlan,
+        critic: nn.Module,
+        synthetic_rows: int,
+        ledger: Ledger | None,
+        run: str,
+        steps: int | None = None,
+        noise: GaussianNoise | None = None,
+        selector: PoissonSelector | None = None,
+        most_rows: int = 256,
+        released: tuple[str, ...] = ("the trained synthesizer and all that it draws",),
+    ) -> None:
+        self.plan, self.run, self.synthetic_rows = plan, run, synthetic_rows
+        self._clipped = ClippedGradients(critic, plan.clip_norm, most_rows)
+        self._noise = noise if noise is not None else GaussianNoise()
+        self._selector = selector or PoissonSelector(plan.n_units, plan.sampling_probability)
+        if (self._selector.n_units, self._selector.probability) != (plan.n_units, plan.sampling_probability):
+            raise PrivacyError(
+                f"selector draws from {self._selector.n_units} units with probability {self._selector.probability}, "
+                f"but the plan says {plan.n_units} and {plan.sampling_probability}; make it from the plan"
+            )
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            raise PrivacyError("several processes would each draw and noise for themselves; run in one process")
+        self._ledger, self._released = ledger, released
+        self._planned = plan.steps if steps is None else steps
+        earlier = ledger.spends() if ledger is not None else []
+        self._of_this_run = merged(spend for spend in earlier if spend.run == run)
+        self._affordable = self._within_budget(tuple(merged(earlier)))
+        self._made = 0
+        self._reservation, self._reserved_left = 0, 0
+        self._current: Draw | None = None
+
+    @property
+    def steps_left(self) -> int:
+        """How many more draws are planned and affordable."""
+        return self._affordable - self._made
+
+    def draw(self) -> Draw:
+        """Charge a step, then draw who enters it.
+
+        Raises:
+            BudgetExceeded: The step would lift the cohort's total above the budget.
+            PrivacyError: All planned steps have been made.
+            LedgerError: The step could not be charged on disk.
+
+        Guarantees:
+            The step's charge is on disk before anybody knows who was drawn.
+        """
+        if self.steps_left <= 0:
+            raise self._refusal()
+        if self._reserved_left == 0 and self._ledger is not None:
+            self._reserved_left = min(RESERVED_AT_ONCE, self.steps_left)
+            self._reservation = self._ledger.reserve(self.plan.event(), self.run, self._reserved_left)
+        self._reserved_left -= 1
+        self._made += 1
+        self._current = self._selector.draw()
+        return self._current
+
+    def step_gradient(
+        self, draw: Draw, real: Tensor, groups: Tensor | None, synthetic: Tensor, real_loss: Loss, synthetic_loss: Loss
+    ) -> None:
+        """Write the private gradient into `grad` of each trainable parameter of the critic.
+
+        Args:
+            draw: The latest draw, unspent.
+            real: Rows of the drawn units, shape (n, ...): for unit patch, one for each of `draw.indices` in order.
+            groups: For unit subject, the position in `draw.indices` of each row's subject, shape (n,). Else None.
+            synthetic: Synthetic rows, shape (synthetic_rows, ...).
+            real_loss: Maps critic scores (n,) of real rows to losses (n,); called on one score at a time.
+            synthetic_loss: The same for synthetic rows.
+
+        Raises:
+            PrivacyError: The draw was spent, is not the latest, or rows do not fit it; the number of synthetic rows
+                is not the constant that was agreed.
+        """
+        self._accept(draw, real, groups, synthetic)
+        parameters = self._clipped.parameters()
+        draw.spend()
+        public = self.plan.expected_units / max(self.synthetic_rows, 1)
+        if groups is None:
+            pieces = [(len(real), real_loss, 1.0), (len(synthetic), synthetic_loss, public)]
+            sums = self._clipped.clipped_sum(torch.cat((real, synthetic)), pieces)
+        else:
+            sums = self._clipped.clipped_sum_by_loop(real, groups, real_loss)
+            free = self._clipped.clipped_sum(synthetic, [(len(synthetic), synthetic_loss, public)])
+            sums = [private + added for private, added in zip(sums, free, strict=True)]
+        for parameter, total in zip(parameters, sums, strict=True):
+            parameter.grad = self._noise.add_to(total, self.plan.noise_std) / self.plan.expected_units
+
+    def epsilon_so_far(self) -> float:
+        """Epsilon of this run for the plan's unit, for a progress line: never too low, and cheap.
+
+        Never print it without saying whose it is: see `statement`.
+        """
+        stride = max(1, -(-self.plan.steps // _GLANCES))
+        made = -(-self._made // stride) * stride
+        spends = [*self._of_this_run, Spend(event=self.plan.event(), steps=made)]
+        return guarantee(spends, self.plan.delta_value, self.plan.unit, self.plan.relation).epsilon
+
+    def statement(self) -> PrivacyStatement:
+        """The statement of this run so far, its earlier and lost steps included."""
+        spends = [*self._of_this_run, Spend(event=self.plan.event(), steps=self._made)]
+        caveats = [SEEDED] if self._noise.seeded or self._selector.seeded else []
+        caveats += [] if self._ledger is not None else [UNLEDGERED]
+        return state(spends, self.plan.delta_value, self._released, self.plan.relation, tuple(caveats))
+
+    def close(self) -> None:
+        """Give back the steps that were reserved and never drawn; the engine makes no more."""
+        if self._ledger is not None and self._reserved_left > 0:
+            self._ledger.settle(self._reservation, self._reserved_left)
+        self._reserved_left, self._planned, self._affordable = 0, self._made, self._made
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _accept(self, draw: Draw, real: Tensor, groups: Tensor | None, synthetic: Tensor) -> None:
+        """Refuse what does not fit, before any private row is looked at."""
+        if draw is not self._current:
+            raise PrivacyError(
+                "this draw is not the latest of this engine and was not charged for this step; draw again"
+            )
+        if len(synthetic) != self.synthetic_rows:
+            raise PrivacyError(
+                f"{len(synthetic)} synthetic rows, but the public constant is {self.synthetic_rows}; "
+                "their number must not follow the draw"
+            )
+        if (groups is not None) != (self.plan.unit == "subject"):
+            raise SettingsError(f"groups must be given for unit='subject' alone; the unit is {self.plan.unit!r}")
+        if groups is None and len(real) != len(draw.indices):
+            raise PrivacyError("real rows must be exactly those of the draw, one for each index, in order")
+        if groups is not None and (
+            len(groups) != len(real)
+            or (len(groups) and not 0 <= int(groups.min()) <= int(groups.max()) < len(draw.indices))
+        ):
+            raise PrivacyError("groups must give for each real row a position in the draw's indices")
+
+    def _within_budget(self, earlier: tuple[Spend, ...]) -> int:
+        """How many of the planned steps the cohort's budget has room for."""
+        budget = self.plan.epsilon_budget
+        if budget is None:
+            return self._planned
+        return steps_for(budget, self.plan.delta_value, self.plan.event(), self._planned, earlier)
+
+    def _refusal(self) -> PrivacyError:
+        if self._affordable < self._planned:
+            return BudgetExceeded(
+                f"step {self._made + 1} of {self._planned} would lift epsilon for one {self.plan.unit} above "
+                f"epsilon_budget={self.plan.epsilon_budget}, all runs on the cohort together; raise it or stop here"
+            )
+        return PrivacyError(f"all {self._planned} planned steps have been made; plan more before you start")

@@ -1,0 +1,96 @@
+"""Which layers a private critic may have, and the proof that a given one has no others.
+
+A unit's gradient is bounded on its own only if no layer lets one row of a batch see another, and nothing is remembered
+from one batch to the next. That is checked by an allow-list of exact types: what is not known is refused.
+"""
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from angioshare.errors import PrivacyError
+
+LEARNING: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv2d, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
+"""Layers with parameters; each has its kernels in `kernels.py`."""
+
+PLAIN: tuple[type[nn.Module], ...] = (
+    nn.Identity, nn.Flatten, nn.Unflatten, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.MaxPool2d, nn.Upsample,
+    nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Softplus, nn.Tanh, nn.Sigmoid,
+)  # fmt: skip
+"""Layers without parameters that treat each row by itself."""
+
+_REASONS = {
+    "BatchNorm": "it mixes the rows of a batch and keeps running statistics; take GroupNorm",
+    "Dropout": "it draws from a generator that is neither secret nor counted; leave it out",
+    "Transformer": "its kernels are not written; build the critic of allowed layers",
+}
+
+
+def allowed_layers(critic: nn.Module) -> list[nn.Module]:
+    """The layers of a critic in the order in which they run.
+
+    Args:
+        critic: An `nn.Sequential`, or a subclass that leaves `forward` alone; may be nested.
+
+    Raises:
+        PrivacyError: It has a layer, a hook or a buffer that is not known to be safe, or a parameter used twice.
+
+    Guarantees:
+        Row i of the critic's output depends on row i of its input and the parameters alone.
+
+    Example:
+        >>> [type(layer).__name__ for layer in allowed_layers(nn.Sequential(nn.Linear(2, 1), nn.Tanh()))]
+        ['Linear', 'Tanh']
+    """
+    layers = list(_flat(critic, "critic"))
+    parameters = [id(parameter) for layer in layers for parameter in layer.parameters()]
+    if len(set(parameters)) < len(parameters):
+        raise PrivacyError("critic uses a parameter twice, so that its gradient has no bound layer by layer; untie it")
+    for parameter in critic.parameters():
+        if parameter.dtype.itemsize < 4 or not parameter.dtype.is_floating_point:
+            raise PrivacyError(f"critic has {parameter.dtype} parameters; clip and sum in float32 or float64")
+    return layers
+
+
+def _flat(module: nn.Module, name: str) -> Iterator[nn.Module]:
+    """Walk through nested Sequentials and check each part."""
+    if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
+        _refuse_extras(module, name)
+        for index, part in enumerate(module):
+            yield from _flat(part, f"{name}.{index}")
+    else:
+        _check_layer(module, name)
+        _refuse_extras(module, name)
+        yield module
+
+
+def _refuse_extras(module: nn.Module, name: str) -> None:
+    """Refuse what changes a layer's behaviour from outside its type."""
+    hooks = (
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    )  # fmt: skip
+    if hooks or "forward" in vars(module):
+        raise PrivacyError(f"{name} has hooks or a forward of its own, which could mix units; remove them")
+    if next(module.buffers(recurse=False), None) is not None:
+        raise PrivacyError(f"{name} ({type(module).__name__}) keeps a buffer, which could remember units; leave it out")
+
+
+def _check_layer(layer: nn.Module, name: str) -> None:
+    kind = type(layer)
+    if kind not in LEARNING + PLAIN:
+        cure = next((why for word, why in _REASONS.items() if word in kind.__name__), "it is not known to be safe")
+        raise PrivacyError(f"{name} is a {kind.__name__}: {cure} (allowed: {allowed_names()})")
+    if isinstance(layer, nn.Conv2d) and (layer.groups != 1 or layer.padding_mode != "zeros" or layer.padding == "same"):
+        raise PrivacyError(
+            f"{name}: Conv2d with groups={layer.groups}, padding={layer.padding!r}, {layer.padding_mode!r} padding "
+            "has no kernel; take groups=1, padding in pixels and padding_mode='zeros'"
+        )
+    if isinstance(layer, nn.Flatten) and layer.start_dim != 1:
+        raise PrivacyError(f"{name}: Flatten from axis {layer.start_dim} mixes units; take start_dim=1")
+    if isinstance(layer, nn.Unflatten) and layer.dim in (0, "0"):
+        raise PrivacyError(f"{name}: Unflatten of axis 0 mixes units; take another axis")
+
+
+def allowed_names() -> str:
+    """The allow-list in words."""
+    return ", ".join(["Sequential", *(kind.__name__ for kind in LEARNING + PLAIN)])

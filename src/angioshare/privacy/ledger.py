@@ -1,0 +1,273 @@
+"""The account of everything that was ever spent on a cohort: append-only, written ahead, hash-chained.
+
+A step may run only after its line is on disk (fsync). So a kill at any moment counts too much or just right, never too
+little. To keep this cheap, steps are reserved in batches; on a clean stop what was not used is given back.
+
+One process at a time holds a ledger (an advisory lock); a second one is refused. The file says nothing about who the
+subjects are: it holds fingerprints of their scans, salted anew for each ledger.
+"""
+
+import fcntl
+import os
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from angioshare.errors import LedgerError, SettingsError
+from angioshare.privacy import chain
+from angioshare.privacy.events import Spend, StepEvent
+from angioshare.privacy.registry import Registry, fingerprints
+from angioshare.privacy.statements import state
+from angioshare.privacy.unit import PrivacyStatement
+
+
+class Ledger:
+    """An open ledger, held by this process alone; make one with `Ledger.open`."""
+
+    def __init__(self, path: Path, handle: int, subjects: Mapping[str, str], registry: Registry | None) -> None:
+        self.path = path
+        self._handle: int | None = handle
+        self._subjects, self._registry = dict(subjects), registry
+        self._size = 0
+        self._lines: list[chain.Line] = []
+
+    @classmethod
+    def open(
+        cls, path: Path, *, subjects: Mapping[str, str], registry: Registry | None = None, create: bool = True
+    ) -> Self:
+        """Open a cohort's ledger, or begin it.
+
+        Args:
+            path: Where it stands; see `Registry.locate`.
+            subjects: Digest of what each subject's scans hold, hex, by subject id. A subset of the ledger's subjects
+                is welcome, and so are newcomers beside known ones: everyone is charged for everything.
+            registry: Knows the user's other ledgers; None forgoes that check (simulated cohorts, tests).
+            create: Begin a new ledger if there is none.
+
+        Raises:
+            LedgerError: It is held by another process, edited, damaged, of another cohort, a copy, missing while it
+                must exist, or cannot be written.
+            SettingsError: There are no subjects.
+
+        Example:
+            >>> import tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     with Ledger.open(Path(folder) / "ledger.jsonl", subjects={"sub-1": "ab12"}) as ledger:
+            ...         len(ledger.spends()), ledger.verify()
+            (0, [])
+        """
+        if not subjects:
+            raise SettingsError("a ledger needs at least one subject; give the digests of the cohort's subjects")
+        ledger = cls(path, _acquire(path, create), subjects, registry)
+        try:
+            ledger._load()
+        except BaseException:
+            if path.exists() and path.stat().st_size == 0:
+                path.unlink()  # made by this call; a refusal leaves nothing behind
+            ledger._release()
+            raise
+        return ledger
+
+    @property
+    def id(self) -> str:
+        """The ledger's id, drawn at random when it was begun."""
+        return str((self._lines[0].value or {})["ledger"])
+
+    def reserve(self, event: StepEvent, run: str, steps: int) -> int:
+        """Count `steps` of `event` as spent, before any of them runs.
+
+        Args:
+            event: What one step does.
+            run: Which run will do it.
+            steps: How many, >= 1.
+
+        Returns:
+            The number of the reservation, for `settle`.
+
+        Raises:
+            LedgerError: It could not be written to disk; then no step may run.
+
+        Guarantees:
+            When this returns, the reservation has been flushed to the disk.
+        """
+        if steps < 1:
+            raise SettingsError(f"steps={steps} must be at least 1 to be reserved")
+        time = datetime.now(UTC).isoformat(timespec="seconds")
+        # What it costs stands first, so that a torn line can mostly still be read.
+        self._append({"kind": "reserve", "steps": steps, "event": event.to_json(), "run": run, "time": time})
+        return len(self._lines)
+
+    def settle(self, reservation: int, unused: int) -> None:
+        """Give back the steps of a reservation that will never run.
+
+        Args:
+            reservation: What `reserve` returned.
+            unused: How many of its steps did not run and never will, >= 0.
+
+        Raises:
+            LedgerError: That is more than was reserved, or it was settled before.
+        """
+        line = {"kind": "settle", "of": reservation, "unused": unused}
+        trial = [*self._lines, chain.encode(line, self._lines[-1])]
+        if chain.problems(trial):
+            raise LedgerError(f"reservation {reservation} cannot give back {unused} steps; nothing was changed")
+        if unused:
+            self._append(line)
+
+    def spends(self) -> list[Spend]:
+        """Everything that counts as spent on the cohort, one entry a reservation."""
+        return chain.spent(self._lines)
+
+    def spent_by(self, run: str) -> list[Spend]:
+        """What one run spent, lost steps of killed attempts included."""
+        return [spend for spend in self.spends() if spend.run == run]
+
+    def totals(self, delta: float) -> PrivacyStatement:
+        """The statement over all runs on the cohort, at `delta` for either unit."""
+        return state(self.spends(), delta, ("everything that was made from this cohort",))
+
+    def verify(self) -> list[str]:
+        """What is wrong with the chain on disk; empty if nothing is."""
+        lines, _ = chain.parse(_content(self.path))
+        return chain.problems(lines) + (
+            [] if lines == self._lines else ["the file on disk is not the one that this process has written"]
+        )
+
+    def close(self) -> None:
+        """Let go of the ledger; calling it twice is harmless."""
+        if self._handle is not None:
+            if self._registry is not None:
+                self._registry.record(self.path, self.id, self._lines, self._subjects)
+            self._release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _load(self) -> None:
+        """Read the file, begin it if it is empty, and refuse what must not be gone on with."""
+        content = _content(self.path)
+        self._lines, cut = chain.parse(content)
+        self._size = len(content)
+        if cut and len(self._lines) == 1 and self._lines[0].kind != "genesis":
+            # Killed while it was begun: nothing can have been reserved, since a reservation needs a whole first line.
+            os.ftruncate(self._fd(), 0)
+            self._lines, self._size, cut = [], 0, False
+        if not self._lines:
+            self._check_registry("")
+            self._begin()
+        if found := chain.problems(self._lines):
+            raise LedgerError(f"{self.path}: {found[0]} ({len(found)} problems): it was edited or damaged; restore it")
+        self._check_registry(self.id)
+        if cut:
+            self._write(b"\n")
+            if self._lines[-1].value is None:
+                self._append({"kind": "torn"})
+        self._check_subjects()
+        if self._registry is not None:
+            self._registry.record(self.path, self.id, self._lines, self._subjects)
+
+    def _check_registry(self, ledger: str) -> None:
+        if self._registry is not None:
+            self._registry.check(self.path, ledger, self._lines, self._subjects)
+
+    def _begin(self) -> None:
+        """Write the first line."""
+        salt = secrets.token_hex(16)
+        line = {"kind": "genesis", "version": 1, "ledger": secrets.token_hex(8), "salt": salt}
+        self._append({**line, "subjects": fingerprints(bytes.fromhex(salt), self._subjects)})
+        _sync_folder(self.path.parent)
+
+    def _check_subjects(self) -> None:
+        """Refuse another cohort; take in newcomers of this one."""
+        genesis = self._lines[0].value or {}
+        known = {digest for line in self._lines for digest in (line.value or {}).get("subjects", ())}
+        mine = fingerprints(bytes.fromhex(genesis["salt"]), self._subjects)
+        if not known & set(mine):
+            raise LedgerError(
+                f"{self.path} is the ledger of another cohort: none of its {len(known)} subjects is among these "
+                f"{len(mine)}; give this cohort its own with --ledger PATH"
+            )
+        if added := sorted(set(mine) - known):
+            self._append({"kind": "subjects", "subjects": added})
+
+    def _append(self, value: dict[str, Any]) -> None:
+        """Chain a line to the last one and flush it to the disk."""
+        line = chain.encode(value, self._lines[-1] if self._lines else None)
+        self._write(line.raw + b"\n")
+        self._lines.append(line)
+
+    def _write(self, data: bytes) -> None:
+        """Write to the end and flush; after a failure nothing more may be written or charged."""
+        handle = self._fd()
+        try:
+            if os.fstat(handle).st_size != self._size:
+                raise LedgerError(f"{self.path} was changed by somebody else while in use; stop and restore it")
+            left = data
+            while left:
+                left = left[os.write(handle, left) :]
+            os.fsync(handle)
+        except OSError as error:
+            self._release()
+            raise LedgerError(f"cannot write {self.path}: {error.strerror}; free space, then start again") from error
+        self._size += len(data)
+
+    def _fd(self) -> int:
+        if self._handle is None:
+            raise LedgerError(f"{self.path} is closed; open it again before anything is charged")
+        return self._handle
+
+    def _release(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)  # frees the lock too
+            self._handle = None
+
+
+def read_lines(path: Path) -> list[chain.Line]:
+    """Read a ledger's lines without holding it (a report beside a running process).
+
+    Raises:
+        LedgerError: There is no such file.
+    """
+    return chain.parse(_content(path))[0]
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise LedgerError(f"cannot read the ledger {path}: {error.strerror}; give its path with --ledger") from error
+
+
+def _acquire(path: Path, create: bool) -> int:
+    """Open the file for appending and lock it."""
+    try:
+        if create:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0), 0o600)
+    except OSError as error:
+        raise LedgerError(
+            f"cannot open the ledger {path}: {error.strerror}; choose another place with --ledger PATH"
+        ) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(handle)
+        raise LedgerError(f"the ledger {path} is in use by another process; wait for it or stop it") from error
+    return handle
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new file's name durable too."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,92 @@
+"""Files that are never half-written, and folders that two processes never share.
+
+Writes go to a temporary name beside the target and are renamed over it, so that a kill or a full disk leaves the old
+file. Whatever is private is written with mode 0600.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from angioshare.errors import DataError, SettingsError
+from angioshare.types import Json
+
+
+@contextmanager
+def atomic_path(path: Path, *, private: bool = False) -> Iterator[Path]:
+    """Give a temporary path; on success it is flushed to disk and renamed to `path`, else removed.
+
+    Args:
+        path: Where the file is to stand. Its folder is made if need be.
+        private: The file is for its owner's eyes alone (mode 0600).
+
+    Raises:
+        DataError: The folder cannot be written, or the disk is full. The old file, if any, still stands.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch(mode=0o600)  # before anything is in it, so that nobody else can read what is written
+        yield temporary
+        temporary.chmod(0o600 if private else 0o644)
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise DataError(
+            f"cannot write {path}: {error.strerror or error}; free space or choose a folder that you may write"
+        ) from error
+    finally:
+        with suppress(OSError):  # its folder may be no folder; that error was told above
+            temporary.unlink()
+
+
+def write_text(path: Path, text: str, *, private: bool = False) -> None:
+    """Write a text file atomically (see `atomic_path`)."""
+    with atomic_path(path, private=private) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Json, *, private: bool = False) -> None:
+    """Write a JSON object atomically (see `atomic_path`)."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n", private=private)
+
+
+def read_json(path: Path) -> Json:
+    """Read a JSON object.
+
+    Raises:
+        DataError: The file is missing or holds no JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path} holds a {type(value).__name__}, not a JSON object")
+    return value
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on `path` (made if need be) while the block runs; a dead owner's lock is free.
+
+    Raises:
+        SettingsError: Another process holds it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise DataError(f"cannot write {path}: {error.strerror}; choose a folder that you may write") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise SettingsError(f"{path.parent} is in use by another process; wait for it or stop it") from error
+        yield
+    finally:
+        os.close(handle)

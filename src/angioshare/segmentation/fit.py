@@ -1,0 +1,182 @@
+"""Training one U-Net on any set of patches, real or synthetic, by the same call.
+
+Soft-Dice loss over the whole batch, Adam, inputs standardised with the training mean and standard deviation. These two
+numbers and the weights reveal whatever the patches reveal: from real patches they are unprotected and stay on the
+private side. No loss is shown or logged.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from angioshare.errors import AngioShareError, DataError
+from angioshare.models.unet import HalfUnet
+from angioshare.patches.patchset import PatchSet
+from angioshare.progress import Progress
+from angioshare.rng import seed_for, stream
+from angioshare.segmentation.augment import augment
+from angioshare.segmentation.settings import UnetSettings
+from angioshare.segmentation.trained import TrainedUnet, TrainingRecord, read_record
+from angioshare.types import IntArray
+
+SMOOTH = 1.0
+"""Added above and below in the soft Dice, as published: an empty batch that is predicted empty has loss 0."""
+
+ROWS_AT_ONCE = 1024
+"""Patches read at once where all are read."""
+
+
+def soft_dice_loss(probability: Tensor, label: Tensor) -> Tensor:
+    """One minus the soft Dice of all pixels of a batch together.
+
+    Pooled over the batch, not averaged over patches: a patch without vessels then adds its false positives to the
+    common sum instead of jumping between 0 and 1.
+
+    Args:
+        probability: Any shape, in [0, 1].
+        label: The same shape, in {0, 1}.
+
+    Returns:
+        A scalar in [0, 1).
+
+    References:
+        Milletari et al. (2016), V-Net, arXiv:1606.04797; smooth 1 as in Livne et al. (2019).
+
+    Example:
+        >>> soft_dice_loss(torch.tensor([1.0, 0.0]), torch.tensor([1.0, 1.0]))   # 1 - (2 + 1) / (1 + 2 + 1)
+        tensor(0.2500)
+    """
+    common = (probability * label).sum()
+    return 1 - (2 * common + SMOOTH) / (probability.sum() + label.sum() + SMOOTH)
+
+
+class Unet:
+    """A U-Net before training; fulfils `protocols.Segmenter`."""
+
+    def __init__(self, settings: UnetSettings, device: str = "cpu") -> None:
+        """Choose network, training and device (`"cpu"`, `"cuda"`, ...)."""
+        self.settings, self.device = settings, device
+
+    def fit(self, patches: PatchSet, *, seed: int, progress: Progress) -> TrainedUnet:
+        """Train on pairs.
+
+        Args:
+            patches: Pairs, at least one; read batch by batch, so they may be mapped from disk.
+            seed: Drives initial weights, order, dropout and augmentation; the same seed and number of threads give the
+                same weights on a CPU.
+            progress: Told of steps.
+
+        Returns:
+            The trained U-Net.
+
+        Raises:
+            DataError: No pairs, or an image that is not finite.
+            AngioShareError: The training diverged.
+        """
+        settings = self.settings
+        mean, sd = mean_and_sd(patches)
+        record = TrainingRecord(
+            settings=settings,
+            seed=seed,
+            patches=digest(patches),
+            mean=mean,
+            sd=sd,
+            provenance=patches.provenance,
+        )
+        network = HalfUnet(settings.channels, settings.dropout, seed=seed_for(seed, "unet", "weights"))
+        trained = TrainedUnet(network, record, self.device)
+        steps = settings.total_steps(len(patches))
+        device = torch.device(self.device)
+        optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+        progress.start("U-Net", steps)
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+            torch.manual_seed(seed_for(seed, "unet", "dropout"))
+            network.train()
+            for image, label in batches(patches, settings, seed, steps):
+                loss = soft_dice_loss(network(trained.standardised(image.to(device))), label.to(device))
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                progress.advance()
+            network.eval()
+        progress.finish()
+        if not all(bool(torch.isfinite(weight).all()) for weight in network.parameters()):
+            raise AngioShareError(
+                f"the U-Net's weights are no longer finite at learning_rate={settings.learning_rate}; lower it"
+            )
+        return trained
+
+
+def batches(patches: PatchSet, settings: UnetSettings, seed: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give `steps` batches of images and labels, each of shape (batch, 1, h, w), float32.
+
+    Every patch (and, with augmentation, its copy) comes once before any comes again.
+    """
+    n = len(patches)
+    order, amounts = stream(seed, "unet", "order"), stream(seed, "unet", "augmentation")
+    waiting = np.zeros(0, np.int64)
+    for _ in range(steps):
+        while len(waiting) < settings.batch:
+            waiting = np.concatenate([waiting, order.permutation(n * (1 + settings.augmentation))])
+        chosen, waiting = waiting[: settings.batch], waiting[settings.batch :]
+        yield _batch(patches, np.sort(chosen), amounts)
+
+
+def _batch(patches: PatchSet, chosen: IntArray, amounts: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Read pairs in order of rows; indices from `len(patches)` on stand for augmented copies."""
+    pairs = torch.from_numpy(patches.pairs(chosen % len(patches)))
+    image, label = pairs[:, :1], pairs[:, 1:]
+    copies = torch.from_numpy(chosen >= len(patches))
+    if copies.any():
+        image[copies], label[copies] = augment(image[copies], label[copies], amounts)
+    return image, label
+
+
+def mean_and_sd(patches: PatchSet) -> tuple[float, float]:
+    """Mean and standard deviation of all image pixels, read in parts.
+
+    Raises:
+        DataError: No pairs, or an image that is not finite.
+
+    Edge cases: all pixels alike -> standard deviation 1.
+
+    Example:
+        >>> pair = PatchSet(image=np.array([[[-1.0, 1.0]]]), label=np.zeros((1, 1, 2), np.uint8))
+        >>> mean_and_sd(pair)
+        (0.0, 1.0)
+    """
+    if patches.image.size == 0:
+        raise DataError(f"patches of shape {patches.image.shape} hold no pixel to train on; give one pair or more")
+    total = squares = 0.0
+    for first in range(0, len(patches), ROWS_AT_ONCE):
+        part = np.asarray(patches.image[first : first + ROWS_AT_ONCE], np.float64)
+        total, squares = total + part.sum(), squares + np.square(part).sum()
+    mean = total / patches.image.size
+    variance = squares / patches.image.size - mean**2
+    if not np.isfinite(variance):
+        raise DataError("an image patch holds NaN or infinity; scale patches to [-1, 1] before training")
+    return float(mean), float(np.sqrt(variance)) if variance > 1e-12 else 1.0
+
+
+def digest(patches: PatchSet) -> str:
+    """Digest of all pairs, to see whether a finished U-Net was trained on them."""
+    state = hashlib.blake2b(f"{patches.image.shape} {patches.image.dtype}".encode(), digest_size=16)
+    for first in range(0, len(patches), ROWS_AT_ONCE):
+        for array in (patches.image, patches.label):
+            state.update(array[first : first + ROWS_AT_ONCE].tobytes())
+    return state.hexdigest()
+
+
+def finished(path: Path, settings: UnetSettings, seed: int, patches: str) -> bool:
+    """Whether `path` holds the U-Net of these settings, seed and patches (their digest)."""
+    if not path.exists():
+        return False
+    try:
+        record = read_record(path)
+    except DataError:
+        return False
+    return (record.settings, record.seed, record.patches) == (settings, seed, patches)

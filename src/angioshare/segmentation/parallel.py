@@ -1,0 +1,157 @@
+"""Jobs in worker processes of one thread each, so that several cores are used better than by threads in one process.
+
+Each job leaves its result in a file of its own, so whatever is finished stays finished: a dead worker, a kill or an
+interrupt costs the jobs that were running. Workers are spawned (never forked), have no files in common, and end when
+the process that started them ends. A script that asks for workers must guard its main part by
+`if __name__ == "__main__":`, as for all of Python's `multiprocessing`.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Protocol
+
+import torch
+
+from angioshare import errors
+from angioshare.errors import AngioShareError
+from angioshare.progress import Progress
+
+
+class Job(Protocol):
+    """A piece of work that a worker can do; it must survive being sent to another process."""
+
+    def steps(self) -> int:
+        """How much work it is, in steps."""
+
+    def done(self) -> bool:
+        """Whether its result stands already."""
+
+    def run(self, progress: Progress) -> None:
+        """Do it, and leave the result in a file; tell `progress` of `steps()` steps in all."""
+
+
+class StepsOnly:
+    """Passes on steps alone, for a job within a longer task."""
+
+    def __init__(self, progress: Progress) -> None:
+        """Speak to `progress`, which has been started."""
+        self._progress = progress
+
+    def start(self, task: str, total: int, done: int = 0) -> None:
+        """The longer task has begun already."""
+
+    def advance(self, note: str = "", steps: int = 1) -> None:
+        """See `Progress.advance`."""
+        self._progress.advance(note, steps)
+
+    def finish(self) -> None:
+        """The longer task goes on."""
+
+
+class _Telling:
+    """Passes steps to the parent process; ends this one if the parent is gone."""
+
+    def __init__(self, parent: Connection) -> None:
+        self._parent = parent
+
+    def start(self, task: str, total: int, done: int = 0) -> None: ...
+
+    def advance(self, note: str = "", steps: int = 1) -> None:
+        self.tell({"steps": steps})
+
+    def finish(self) -> None: ...
+
+    def tell(self, message: dict[str, int | str]) -> None:
+        try:
+            self._parent.send_bytes(json.dumps(message).encode())
+        except OSError:
+            os._exit(1)
+
+
+def run_jobs(jobs: Sequence[Job], *, task: str, workers: int, progress: Progress) -> None:
+    """Do all jobs that are not done, `workers` at a time.
+
+    Args:
+        jobs: What is to be done.
+        task: What the progress says.
+        workers: Processes of one thread each; 1 works in this process with its own number of threads.
+        progress: Told of steps.
+
+    Raises:
+        AngioShareError: A job failed (its own error, where that is one of ours) or a worker died. The other running
+            jobs are stopped; finished ones stay.
+    """
+    waiting = [job for job in jobs if not job.done()]
+    total, left = sum(job.steps() for job in jobs), sum(job.steps() for job in waiting)
+    progress.start(task, total, total - left)
+    if workers <= 1 or len(waiting) <= 1:
+        for job in waiting:
+            job.run(StepsOnly(progress))
+    else:
+        longest_first = sorted(waiting, key=lambda job: job.steps(), reverse=True)
+        _in_processes([longest_first[first::workers] for first in range(min(workers, len(waiting)))], progress)
+    progress.finish()
+
+
+def _in_processes(shares: list[list[Job]], progress: Progress) -> None:
+    """One process per share; the first failure stops all."""
+    context = multiprocessing.get_context("spawn")
+    running: dict[Connection, BaseProcess] = {}
+    try:
+        for share in shares:
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(target=_work, args=(share, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            running[ours] = process
+        while running:
+            spoke = wait(list(running))
+            for ours in [connection for connection in running if connection in spoke]:
+                if not _heard(ours, progress):
+                    _ended_well(running.pop(ours))
+    finally:
+        for worker in running.values():
+            worker.terminate()
+        for worker in running.values():
+            worker.join()
+
+
+def _heard(worker: Connection, progress: Progress) -> bool:
+    """Take one message of a worker; False when it has hung up."""
+    try:
+        message = json.loads(worker.recv_bytes())
+    except (EOFError, OSError):
+        worker.close()
+        return False
+    if "error" in message:
+        kind = getattr(errors, message["error"], AngioShareError)
+        raise kind(message["text"])
+    progress.advance(steps=message["steps"])
+    return True
+
+
+def _ended_well(process: BaseProcess) -> None:
+    process.join()
+    if process.exitcode:
+        raise AngioShareError(
+            f"a worker process ended with code {process.exitcode}, perhaps for want of memory; "
+            "finished jobs are kept: run again, with fewer workers or a smaller batch"
+        )
+
+
+def _work(share: Sequence[Job], parent: Connection) -> None:
+    """The life of a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches the parent, which stops its workers
+    torch.set_num_threads(1)
+    telling = _Telling(parent)
+    try:
+        for job in share:
+            job.run(StepsOnly(telling))
+    except Exception as error:
+        text = str(error) if isinstance(error, AngioShareError) else f"a worker failed: {error!r}"
+        telling.tell({"error": type(error).__name__, "text": text})

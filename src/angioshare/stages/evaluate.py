@@ -1,0 +1,73 @@
+"""Stage 5: chosen U-Nets + held-out subjects and second sites -> scores per subject, in 3-D."""
+
+from functools import partial
+
+import torch
+
+from angioshare.cohort.subject import Subject
+from angioshare.config import SourceSettings
+from angioshare.metrics.compare import compare
+from angioshare.progress import Progress
+from angioshare.records import Record
+from angioshare.segmentation.infer import segment_volume
+from angioshare.segmentation.trained import TrainedUnet
+from angioshare.stages.maps import TestSite, test_sites, write_map
+from angioshare.stages.run import Run
+from angioshare.stages.segment import chosen_unet
+
+UNITS = {"bahd_voxel": "voxel", "ahd_voxel": "voxel", "bahd_mm": "mm", "hd95_mm": "mm", "assd_mm": "mm"}
+"""Units of metrics that have one."""
+
+SCORES = ("dice", "cldice", "bahd_voxel", "bahd_mm", "ahd_voxel", "hd95_mm", "assd_mm")
+"""Metrics that become records."""
+
+
+def evaluate(run: Run, progress: Progress) -> None:
+    """Score every source that is not scored yet."""
+    run.require("segment")
+    if run.config.threads:
+        torch.set_num_threads(run.config.threads)
+    sites = test_sites(run)
+    for source in run.config.sources:
+        run.once("evaluate", source.name, partial(_evaluate, run, source, sites, progress))
+
+
+def _evaluate(run: Run, source: SourceSettings, sites: list[TestSite], progress: Progress) -> list[Record]:
+    unet = chosen_unet(run, source)
+    progress.start(f"evaluate {source.name}", sum(len(site.subjects) for site in sites))
+    records = []
+    for site in sites:
+        for position, subject in enumerate(site.subjects):
+            mapped = position < run.config.evaluation.mapped_subjects
+            records += _score(run, source, site.name, subject, unet, keep_map=mapped)
+            progress.advance()
+    progress.finish()
+    return records
+
+
+def _score(
+    run: Run, source: SourceSettings, site: str, subject: Subject, unet: TrainedUnet, *, keep_map: bool
+) -> list[Record]:
+    """Segment one subject and compare with its label."""
+    volume = subject.load()
+    settings = run.config
+    prediction = segment_volume(
+        unet, volume.angio, volume.brain, size=settings.patches.size, mode=settings.segmentation.inference
+    )
+    scores = compare(volume.label > 0, prediction > 0, volume.spacing_mm)
+    if keep_map:
+        write_map(run, source.name, site, subject.id, volume, prediction)
+    return [
+        Record(
+            stage="evaluate",
+            metric=metric,
+            value=scores[metric],
+            unit=UNITS.get(metric, ""),
+            subject=subject.id,
+            site=site,
+            trained_on=source.name,
+            synthesizer=source.synthesizer,
+            seed=source.seed,
+        )
+        for metric in SCORES
+    ]

@@ -1,0 +1,96 @@
+"""Predictions on test subjects, kept on the private side for the report's error maps."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from angioshare.cohort.cohort import Cohort, open_cohort
+from angioshare.cohort.subject import LoadedSubject, Subject
+from angioshare.rundir import atomic_path
+from angioshare.stages.prepare import split_of
+from angioshare.stages.run import Run
+from angioshare.types import ByteArray, FloatArray, Spacing
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Map:
+    """What one U-Net found in one subject."""
+
+    source: str
+    site: str
+    subject: str
+    image: FloatArray
+    label: ByteArray
+    prediction: ByteArray
+    spacing_mm: Spacing
+
+
+@dataclass(frozen=True)
+class TestSite:
+    """Subjects that results are measured on.
+
+    Attributes:
+        name: What tables call it.
+        subjects: Held-out subjects of the cohort, or all of a second site.
+    """
+
+    name: str
+    subjects: tuple[Subject, ...]
+
+
+def test_sites(run: Run) -> list[TestSite]:
+    """The cohort's own test subjects first, then every second site."""
+    cohort, split = split_of(run)
+    sites = [TestSite(_name(cohort, "own site"), tuple(cohort.subject(name) for name in split.test))]
+    for position, path in enumerate(run.second_sites, start=2):
+        second = open_cohort(path)
+        name = _name(second, f"site {position}")
+        taken = {site.name for site in sites}
+        sites.append(TestSite(name if name not in taken else f"{name} ({position})", second.subjects))
+    return sites
+
+
+def sites_of(run: Run) -> list[str]:
+    """Names of the test sites in order."""
+    return [site.name for site in test_sites(run)]
+
+
+def _name(cohort: Cohort, otherwise: str) -> str:
+    return cohort.site or otherwise
+
+
+def write_map(run: Run, source: str, site: str, subject: str, volume: LoadedSubject, prediction: ByteArray) -> None:
+    """Keep a prediction with its scan and label."""
+    path = run.private / "maps" / source / f"{sites_of(run).index(site)}-{subject}.npz"
+    with atomic_path(path, private=True) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            image=volume.angio.astype(np.float32),
+            label=volume.label,
+            prediction=prediction,
+            spacing_mm=np.array(volume.spacing_mm),
+            site=np.array(site),
+        )
+
+
+def read_maps(run: Run) -> Iterator[Map]:
+    """All kept predictions, source by source."""
+    for source in run.config.sources:
+        for path in sorted((run.private / "maps" / source.name).glob("*.npz")):
+            yield _read(path, source.name)
+
+
+def _read(path: Path, source: str) -> Map:
+    with np.load(path, allow_pickle=False) as held:
+        i, j, k = (float(edge) for edge in held["spacing_mm"])
+        return Map(
+            source=source,
+            site=str(held["site"]),
+            subject=path.stem.partition("-")[2],
+            image=held["image"],
+            label=held["label"],
+            prediction=held["prediction"],
+            spacing_mm=(i, j, k),
+        )

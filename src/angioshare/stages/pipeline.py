@@ -1,0 +1,46 @@
+"""The whole pipeline in order, and what it would do before it does it."""
+
+from collections.abc import Callable
+from typing import Any
+
+from angioshare.progress import Progress
+from angioshare.stages.evaluate import evaluate
+from angioshare.stages.prepare import prepare
+from angioshare.stages.report import report
+from angioshare.stages.run import STAGES, Run
+from angioshare.stages.sample import sample
+from angioshare.stages.segment import segment
+from angioshare.stages.train import outlook_of_source, train
+
+STAGE_FUNCTIONS: dict[str, Callable[[Run, Progress], None]] = {
+    "prepare": prepare,
+    "train": train,
+    "sample": sample,
+    "segment": segment,
+    "evaluate": evaluate,
+    "report": report,
+}
+
+
+def pipeline(run: Run, progress: Progress) -> None:
+    """Do whatever is missing, stage by stage; finished work is kept.
+
+    Raises:
+        SettingsError: Another process works in the folder.
+    """
+    with run.alone():
+        for stage in STAGES:
+            if run.missing(stage):
+                STAGE_FUNCTIONS[stage](run, progress)
+
+
+def outlook(run: Run) -> list[dict[str, Any]]:
+    """List every item of every stage, whether it is done, and what it would spend. Nothing is changed."""
+    rows: list[dict[str, Any]] = []
+    for stage in STAGES:
+        for item in run.items(stage):
+            row: dict[str, Any] = {"stage": stage, "item": item, "done": run.finished(stage, item)}
+            if stage == "train" and not row["done"]:
+                row |= outlook_of_source(run, item)
+            rows.append(row)
+    return rows

@@ -1,0 +1,129 @@
+"""Stage 6: records, samples and maps -> one internal page and one to share."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from angioshare.config import SourceSettings, to_toml
+from angioshare.privacy.unit import PrivacyStatement, statement_from_json
+from angioshare.progress import Progress
+from angioshare.records import Record
+from angioshare.report.content import Curve, ErrorMap, ReportContent, Samples, SourceInfo, SourceKind
+from angioshare.report.page import internal_page, shareable_page
+from angioshare.report.sharing import shareable
+from angioshare.rng import stream
+from angioshare.rundir import read_json, write_text
+from angioshare.stages.maps import read_maps, sites_of
+from angioshare.stages.run import STAGES, Run
+from angioshare.stages.sample import pairs_of
+from angioshare.stages.spending import cohort_statement
+
+KINDS: dict[str, SourceKind] = {"real": "real", "simulator": "simulator", "shuffled": "shuffled"}
+
+MADE_FROM = {
+    "real": "real patches of the training subjects",
+    "simulator": "public knowledge alone; the cohort was not read",
+    "shuffled": "real patches of the training subjects, each with the label of another",
+}
+
+
+def report(run: Run, progress: Progress) -> None:
+    """Write both pages from what stands in the run folder."""
+    run.require("evaluate")
+    progress.start("report", 2)
+    run.once("report", "pages", lambda: _write(run, progress))
+    progress.finish()
+
+
+def internal_path(run: Run) -> Path:
+    """The page that holds unprotected numbers and pictures."""
+    return run.private / "report-internal.html"
+
+
+def shareable_path(run: Run) -> Path:
+    """The page that may leave the house."""
+    return run.public / "report.html"
+
+
+def _write(run: Run, progress: Progress) -> list[Record]:
+    content = gather(run)
+    write_text(internal_path(run), internal_page(content), private=True)
+    progress.advance()
+    write_text(shareable_path(run), shareable_page(shareable(content)))
+    progress.advance()
+    return []
+
+
+def gather(run: Run) -> ReportContent:
+    """Read everything that the report shows."""
+    sources = run.config.sources
+    return ReportContent(
+        title=run.config.title,
+        sources=[_info(source) for source in sources],
+        sites=sites_of(run),
+        statements={source.name: statement_of(run, source) for source in sources},
+        cohort_statement=cohort_statement(run),
+        records=run.records(),
+        samples=[_samples(run, source) for source in sources],
+        error_maps=[
+            ErrorMap(source=one.source, site=one.site, subject=one.subject, image=one.image, label=one.label,
+                     prediction=one.prediction, spacing_mm=one.spacing_mm)
+            for one in read_maps(run)
+        ],
+        curves=[curve for source in sources for curve in _curves(run, source)],
+        settings_toml=to_toml(run.config),
+        environment=read_json(run.root / "environment.json"),
+        stage_seconds=_stage_seconds(run),
+    )  # fmt: skip
+
+
+def statement_of(run: Run, source: SourceSettings) -> PrivacyStatement:
+    """The statement that stands beside a trained source."""
+    return statement_from_json(read_json(run.source(source.name) / "statement.json"))
+
+
+def _info(source: SourceSettings) -> SourceInfo:
+    private = "with differential privacy" if source.privacy else "without any privacy"
+    words = MADE_FROM.get(source.synthesizer, f"real patches of the training subjects, {private}")
+    return SourceInfo(
+        name=source.name,
+        title=source.shown,
+        kind=KINDS.get(source.synthesizer, "synthesizer"),
+        synthesizer=source.synthesizer,
+        seed=source.seed,
+        trained_on=words,
+    )
+
+
+def _samples(run: Run, source: SourceSettings) -> Samples:
+    pairs = pairs_of(run, source)
+    wanted = min(run.config.evaluation.sample_grid, len(pairs))
+    rows = np.sort(stream(run.config.seed, "report", source.name).permutation(len(pairs))[:wanted])
+    shown = pairs.pairs(rows)
+    return Samples(
+        source=source.name,
+        title=source.shown,
+        image=shown[:, 0],
+        label=shown[:, 1].astype(np.uint8),
+        provenance=pairs.provenance,
+        statement=statement_of(run, source),
+    )
+
+
+def _curves(run: Run, source: SourceSettings) -> list[Curve]:
+    path = run.source(source.name) / "curve.json"
+    if not path.exists():
+        return []
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    names = [name for name in rows[0] if name != "iteration"] if rows else []
+    steps = [row["iteration"] for row in rows]
+    return [Curve(source=source.name, name=name, steps=steps, values=[row[name] for row in rows]) for name in names]
+
+
+def _stage_seconds(run: Run) -> dict[str, float]:
+    seconds = dict.fromkeys(STAGES, 0.0)
+    for record in run.records():
+        if record.metric == "wall_time" and record.value is not None:
+            seconds[record.stage] += record.value
+    return {stage: value for stage, value in seconds.items() if value}

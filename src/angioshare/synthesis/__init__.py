@@ -1,0 +1,1 @@
+"""How pairs are made: the published WGAN, its rivals, and the registry."""

@@ -1,0 +1,50 @@
+"""Every synthesizer by name: one literal dict, filled by hand.
+
+A line holds the module and class, so that naming a synthesizer loads only its own file.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from pydantic import ValidationError
+
+from angioshare.errors import SettingsError
+from angioshare.protocols import Context, Synthesizer
+
+SYNTHESIZERS: dict[str, tuple[str, str]] = {
+    "wgan": ("angioshare.synthesis.wgan", "Wgan"),
+    "real": ("angioshare.synthesis.rivals", "RealPairs"),
+    "shuffled": ("angioshare.synthesis.rivals", "ShuffledLabels"),
+    "simulator": ("angioshare.synthesis.rivals", "SimulatorAlone"),
+}
+
+
+def synthesizer_class(name: str) -> Any:
+    """The class behind a name.
+
+    Raises:
+        SettingsError: There is none.
+
+    Example:
+        >>> synthesizer_class("wgan").__name__
+        'Wgan'
+    """
+    if name not in SYNTHESIZERS:
+        raise SettingsError(f"synthesizer {name!r} does not exist; choose one of {', '.join(sorted(SYNTHESIZERS))}")
+    module, attribute = SYNTHESIZERS[name]
+    return getattr(import_module(module), attribute)
+
+
+def build(name: str, settings: dict[str, Any], context: Context) -> Synthesizer:
+    """Build a synthesizer from its settings as they stand in a settings file.
+
+    Raises:
+        SettingsError: The name or a setting is wrong.
+    """
+    kind = synthesizer_class(name)
+    try:
+        built: Synthesizer = kind(kind.Settings.model_validate(settings), context)
+    except ValidationError as error:
+        clauses = "; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors())
+        raise SettingsError(f"settings of synthesizer {name!r}: {clauses}") from error
+    return built

@@ -1,0 +1,152 @@
+"""Trivial rivals: what every synthesizer is measured against.
+
+Real pairs are the ceiling, shuffled labels the floor, and the simulator alone what public knowledge gives for epsilon
+0: a private synthesizer that does not beat it has not earned its epsilon.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from angioshare.patches.patchset import PatchSet
+from angioshare.patches.store import open_store, write_patchset
+from angioshare.progress import Progress
+from angioshare.protocols import Context, EngineFactory, Schedule
+from angioshare.rng import stream
+from angioshare.settings import Settings
+from angioshare.synthesis.simulated import simulated_patches
+from angioshare.types import IntArray
+
+
+class NoSettings(Settings):
+    """There is nothing to set."""
+
+
+class SimulatorSettings(Settings):
+    """Settings of the simulator alone."""
+
+    site: str = Field("site-1", description="Parameter set of the simulator.")
+    subjects: int = Field(12, ge=1, le=10_000, description="Simulated subjects that patches are cut from.")
+
+
+def chosen_rows(available: int, n: int, seed: int) -> IntArray:
+    """Choose `n` of the rows without repeats, in order; all of them if there are no more.
+
+    Example:
+        >>> chosen_rows(3, 5, seed=0).tolist()
+        [0, 1, 2]
+    """
+    if n >= available:
+        return np.arange(available)
+    return np.sort(stream(seed, "rivals", "rows").permutation(available)[:n])
+
+
+class Pairs:
+    """A trained rival: it holds the pairs that it hands out."""
+
+    def __init__(self, patches: PatchSet) -> None:
+        self._patches = patches
+
+    def sample(self, n: int, seed: int) -> PatchSet:
+        """Up to `n` of the pairs, none twice."""
+        if n >= len(self._patches):
+            return self._patches
+        rows = chosen_rows(len(self._patches), n, seed)
+        subject = self._patches.subject[rows] if self._patches.subjects else self._patches.subject
+        return PatchSet(
+            image=self._patches.image[rows],
+            label=self._patches.label[rows],
+            subject=subject,
+            subjects=self._patches.subjects,
+            provenance=self._patches.provenance,
+        )
+
+
+class RealPairs:
+    """Synthesizer `real`: the real pairs themselves. The ceiling; never leaves the private side."""
+
+    Settings = NoSettings
+
+    def __init__(self, settings: NoSettings, context: Context) -> None:
+        del settings, context
+
+    def schedule(self) -> Schedule:
+        """See `Synthesizer.schedule`."""
+        return Schedule(steps=0, units=1)
+
+    def fit(
+        self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress
+    ) -> None:
+        """Nothing to learn."""
+
+    def load(self, folder: Path, patches: PatchSet) -> Pairs:
+        """See `Synthesizer.load`."""
+        return Pairs(patches)
+
+
+class ShuffledLabels:
+    """Synthesizer `shuffled`: every real image with the label of another one. The floor; unprotected."""
+
+    Settings = NoSettings
+
+    def __init__(self, settings: NoSettings, context: Context) -> None:
+        del settings, context
+
+    def schedule(self) -> Schedule:
+        """See `Synthesizer.schedule`."""
+        return Schedule(steps=0, units=1)
+
+    def fit(
+        self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress
+    ) -> None:
+        """Nothing to learn."""
+
+    def load(self, folder: Path, patches: PatchSet) -> "Shuffled":
+        """See `Synthesizer.load`."""
+        return Shuffled(patches)
+
+
+class Shuffled:
+    """Real images whose labels were dealt anew."""
+
+    def __init__(self, patches: PatchSet) -> None:
+        self._patches = patches
+
+    def sample(self, n: int, seed: int) -> PatchSet:
+        """Up to `n` images, each with the label of the next one in a random circle (so never its own)."""
+        rows = chosen_rows(len(self._patches), n, seed)
+        circle = stream(seed, "rivals", "shuffle").permutation(rows)
+        return PatchSet(image=self._patches.image[circle], label=self._patches.label[np.roll(circle, 1)])
+
+
+class SimulatorAlone:
+    """Synthesizer `simulator`: pairs cut from simulated subjects. It never looks at the cohort: epsilon 0."""
+
+    Settings = SimulatorSettings
+
+    def __init__(self, settings: SimulatorSettings, context: Context) -> None:
+        self._settings, self._context = settings, context
+
+    def schedule(self) -> Schedule:
+        """See `Synthesizer.schedule`."""
+        return Schedule(steps=0, units=1)
+
+    def fit(
+        self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress
+    ) -> None:
+        """Simulate subjects and cut patches as they are cut from real ones. `patches` are not read."""
+        del patches, engine
+        target = folder / "patches"
+        if target.exists():
+            return
+        s = self._settings
+        made = simulated_patches(
+            s.site, s.subjects, self._context.patches, seed=seed, workers=self._context.workers, progress=progress
+        )
+        write_patchset(target, made, {"site": s.site, "subjects": s.subjects, "seed": seed})
+
+    def load(self, folder: Path, patches: PatchSet) -> Pairs:
+        """See `Synthesizer.load`."""
+        del patches
+        return Pairs(open_store(folder / "patches"))

@@ -1,0 +1,78 @@
+from dataclasses import replace
+
+import pytest
+
+from angioshare.errors import PrivacyError
+from angioshare.records import Record
+from angioshare.report.page import shareable_page
+from angioshare.report.sharing import shareable, unprotected_items
+
+from .conftest import a_statement, some_samples
+
+
+def test_what_the_filter_lets_through_holds_nothing_unprotected(content):
+    assert unprotected_items(content)
+    assert unprotected_items(shareable(content)) == ()
+
+
+def test_filter_keeps_private_and_public_samples_and_drops_real_and_non_private_ones(content):
+    assert [samples.source for samples in shareable(content).samples] == ["quiet", "sim"]
+
+
+def test_filter_says_what_it_left_out(content):
+    words = " ".join(shareable(content).left_out)
+    for part in ("evaluate: dice (48 numbers)", "pairs of real", "error maps (1)", "training curves (1)", "host"):
+        assert part in words
+
+
+def test_filter_drops_settings_that_tell_of_a_machine_or_a_subject(content):
+    settings = shareable(content).settings_toml
+    assert "clinic" not in settings
+    assert "sub-000" not in settings
+    assert "seed = 1" in settings
+    assert "steps = 20" in settings
+
+
+@pytest.mark.parametrize("path", ["/srv/a", "~/a", "C:\\a", "\\\\server\\a", "file:///srv/a"])
+def test_every_sort_of_absolute_path_counts_as_one(content, path):
+    clean = shareable(content)
+    assert unprotected_items(replace(clean, settings_toml=f"folder = '{path}'"))
+    assert unprotected_items(replace(clean, title=f"Results in {path}"))
+
+
+def test_fractions_and_plain_words_are_no_paths(content):
+    assert not unprotected_items(replace(shareable(content), settings_toml="q = '32/41000'  # and/or, dp-accounting"))
+
+
+@pytest.mark.parametrize(
+    "unprotected",
+    [
+        {"records": [Record(stage="train", metric="critic_loss", value=1.0, provenance="unprotected")]},
+        {"records": [Record(stage="train", metric="x", value=1.0, trained_on="plain", provenance="dp")]},
+        {"records": [Record(stage="evaluate", metric="dice", value=1.0, trained_on="quiet", provenance="dp")]},
+        {"samples": [some_samples("plain", "unprotected")]},
+        {"samples": [some_samples("plain", "dp", None)]},
+        {"samples": [some_samples("quiet", "dp", a_statement(caveats=("not private: seeded noise",)))]},
+        {"samples": [some_samples("real", "public")]},
+        {"samples": [some_samples("shuffled", "dp", a_statement())]},
+        {"environment": {"host": "ward-7"}},
+        {"stage_seconds": {"train": 1.0}},
+    ],
+    ids=lambda change: "-".join(change),
+)
+def test_shareable_page_refuses_whatever_is_unprotected(content, unprotected):
+    with pytest.raises(PrivacyError, match="unprotected"):
+        shareable_page(replace(shareable(content), **unprotected))
+
+
+def test_shareable_page_refuses_curves_and_error_maps(content):
+    for name in ("curves", "error_maps"):
+        with pytest.raises(PrivacyError, match="unprotected"):
+            shareable_page(replace(shareable(content), **{name: getattr(content, name)}))
+
+
+def test_public_scores_may_stay(content):
+    public = [replace(record, provenance="public") for record in content.records]
+    clean = shareable(replace(content, records=public))
+    assert len(clean.records) == len(public)
+    assert tuple(clean.sites) == ("home", "away")

@@ -1,0 +1,158 @@
+import time
+from functools import cache
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from angioshare.simulator.parameters import unflatten
+from angioshare.simulator.reader import erase_specks
+from angioshare.simulator.sites import SITES
+from angioshare.simulator.subject import simulate_subject
+
+
+@cache
+def demo(seed=3, **changes):
+    return simulate_subject(unflatten({n.replace("__", "."): v for n, v in changes.items()}, SITES["demo-1"]), seed)
+
+
+@pytest.fixture(scope="module")
+def usual():
+    return demo()
+
+
+@pytest.fixture(scope="module", params=["site-1", "site-2"])
+def full(request):
+    return simulate_subject(SITES[request.param], 5)
+
+
+def contrast(subject):
+    """Mean of vessels against the median of the tissue."""
+    tissue = (subject.brain > 0) & (subject.label == 0)
+    return subject.angio[subject.label > 0].mean() / np.median(subject.angio[tissue])
+
+
+@pytest.mark.parametrize("site", SITES)
+def test_volumes_share_a_grid_and_nothing_lies_outside_the_brain(site):
+    subject, acquisition = simulate_subject(SITES[site], 1), SITES[site].acquisition
+    shape = (acquisition.matrix_i, acquisition.matrix_j, acquisition.matrix_k)
+    for volume in (subject.angio, subject.label, subject.brain):
+        assert volume.shape == shape
+        assert volume.dtype == np.uint8
+    assert set(np.unique(subject.label)) == {0, 1}
+    assert np.all(subject.label <= subject.brain)
+    assert np.array_equal(subject.angio > 0, subject.brain > 0)
+    assert np.diag(subject.affine)[:3] == pytest.approx(subject.spacing_mm)
+
+
+def test_the_seed_decides_everything(usual):
+    again, other = demo.__wrapped__(), demo(seed=4)
+    for name in ("angio", "label", "brain"):
+        assert np.array_equal(getattr(usual, name), getattr(again, name))
+        assert not np.array_equal(getattr(usual, name), getattr(other, name))
+
+
+def test_visible_arteries_fill_the_published_share_of_the_brain(full):
+    """Arteries hold about 1.2 % of the brain (Ito et al. 2001); not all are seen, and readers draw a margin."""
+    assert 0.003 < full.label.sum() / full.brain.sum() < 0.025
+
+
+def test_vessels_stand_out_from_tissue_as_published(full):
+    """Time of flight at 3 T: arteries at about twice the tissue, partial volume included (Bernstein et al. 2001)."""
+    assert 1.5 < contrast(full) < 3.5
+
+
+def test_most_slices_hold_several_arteries(full):
+    pieces = [ndimage.label(full.label[:, :, k])[1] for k in range(full.label.shape[2])]
+    assert np.mean(np.array(pieces) >= 5) > 0.8
+
+
+def test_the_label_is_mostly_one_tree(full):
+    pieces, count = ndimage.label(full.label, structure=np.ones((3, 3, 3)))
+    largest = np.sort(np.bincount(pieces.ravel())[1:])[::-1]
+    assert largest[:6].sum() > 0.6 * full.label.sum()
+    assert count < 200
+
+
+def test_something_bright_is_no_artery(full):
+    tissue = (full.brain > 0) & (ndimage.binary_dilation(full.label, iterations=2) == 0)
+    assert np.sum(full.angio[tissue] > 1.6 * np.median(full.angio[tissue])) > 500
+
+
+def test_noise_and_readers_leave_the_anatomy_alone(usual):
+    louder = demo(acquisition__noise=0.3)
+    assert np.array_equal(louder.label, usual.label)
+    assert np.array_equal(louder.brain, usual.brain)
+    thicker = demo(reader__thickness=2.0)
+    assert np.array_equal(thicker.angio, usual.angio)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("reader__thickness", (0.8, 2.0)),
+        ("reader__least_width_voxel", (0.5, 2.5)),
+        ("reader__smallest_radius_mm", (0.9, 0.2)),
+        ("reader__smallest_contrast", (2.0, 0.2)),
+        ("reader__coverage", (0.8, 0.2)),
+        ("reader__missed_share", (0.5, 0.0)),
+        ("reader__speck_voxels", (200, 0)),
+        ("tree__radius_scale", (1.0, 2.0)),
+    ],
+)
+def test_readers_and_radii_change_the_label_as_they_claim(name, values):
+    less, more = (int(demo(**{name: value}).label.sum()) for value in values)
+    assert more > 1.01 * less
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("acquisition__noise", 0.02, 0.3),
+        ("acquisition__bias", 0.0, 0.4),
+        ("bright__sinus_level", 0.0, 1.0),
+        ("bright__vein_level", 0.0, 0.8),
+        ("bright__fat_share", 0.0, 0.4),
+        ("bright__choroid_level", 0.0, 1.0),
+        ("contrast__texture", 0.0, 0.25),
+    ],
+)
+def test_what_disturbs_widens_the_tissue(name, low, high):
+    spread = []
+    for value in (low, high):
+        subject = demo(**{name: value})
+        tissue = (subject.brain > 0) & (subject.label == 0)
+        spread.append(subject.angio[tissue].std() / subject.angio[tissue].mean())
+    assert spread[1] > 1.01 * spread[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [("contrast__speed_cm_s", 15, 80), ("contrast__flip_deg", 12, 24), ("contrast__magnetisation_transfer", 0, 0.4)],
+)
+def test_flow_and_sequence_raise_the_contrast(name, low, high):
+    # The label itself depends on the contrast, so readers that see everything draw both.
+    seen = {"reader__smallest_contrast": 0.0}
+    assert contrast(demo(**seen, **{name: high})) > 1.03 * contrast(demo(**seen, **{name: low}))
+
+
+def test_people_of_a_site_differ_in_vessel_volume_and_brightness():
+    people = [demo(seed=seed) for seed in range(3, 6)]
+    shares = [p.label.sum() / p.brain.sum() for p in people]
+    levels = [np.median(p.angio[p.brain > 0]) for p in people]
+    assert np.std(np.log(shares)) > 0.05
+    assert np.std(np.log(levels)) > 0.03
+
+
+def test_erasing_specks_keeps_large_pieces_whole():
+    label = np.zeros((10, 10, 10), dtype=bool)
+    label[1:4, 1, 1] = label[6:9, 6:9, 6] = True
+    assert erase_specks(label, 4).sum() == 9
+    assert np.array_equal(erase_specks(label, 0), label)
+
+
+@pytest.mark.slow
+def test_a_full_subject_takes_at_most_ten_seconds_of_one_core():
+    start = time.process_time()
+    simulate_subject(SITES["site-1"], 9)
+    assert time.process_time() - start < 10

@@ -1,0 +1,54 @@
+import pytest
+
+from angioshare.config import load_config, parse_config, preset_names, to_toml
+from angioshare.errors import SettingsError
+
+SMALL = 'sources = [{name = "a", synthesizer = "wgan"}]'
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_survives_a_round_trip(name):
+    config = load_config(preset=name)
+    assert parse_config(to_toml(config), name="copy") == config
+
+
+def test_the_faithful_preset_holds_the_published_numbers():
+    config = load_config(preset="kossen2022")
+    assert (config.patches.size, config.patches.vessel, config.patches.random) == (96, 500, 500)
+    assert (config.split.validation, config.split.test) == (11, 14)
+    unet = config.segmentation
+    assert (unet.batch, unet.learning_rates, unet.dropouts) == (64, (1e-4, 8e-5), (0.0, 0.1))
+
+
+def test_a_change_reaches_a_source_by_name_and_by_number():
+    for key in ("sources.a.pairs", "sources.0.pairs"):
+        assert parse_config(SMALL, name="t", changes=[f"{key}=7"]).sources[0].pairs == 7
+
+
+@pytest.mark.parametrize(
+    ("text", "change", "said"),
+    [
+        (SMALL, "patches.vesel=3", "patches.vesel: unknown key"),
+        (SMALL, "patches.vessel=-3", "value -3"),
+        (SMALL, "novalue", "key=value"),
+        (SMALL, "sources.b.pairs=1", "choose one of"),
+        (SMALL, "title.x=1", "title"),
+        (SMALL, "sources.a.privacy={unit='patch'}", "exactly one of noise_multiplier and epsilon"),
+        ("sources = [", "title=x", "no TOML"),
+        (SMALL + "\nthreads = 1", "sources.a.name='../x'", "sources.0.name"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_value(text, change, said):
+    with pytest.raises(SettingsError, match=said.replace("(", r"\(")):
+        parse_config(text, name="file.toml", changes=[change])
+
+
+def test_two_sources_may_not_share_a_name():
+    two = 'sources = [{name = "a", synthesizer = "wgan"}, {name = "a", synthesizer = "real"}]'
+    with pytest.raises(SettingsError, match="must differ"):
+        parse_config(two, name="t")
+
+
+def test_an_unknown_preset_lists_the_known_ones():
+    with pytest.raises(SettingsError, match="kossen2022"):
+        load_config(preset="nix")

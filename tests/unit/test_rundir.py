@@ -1,0 +1,53 @@
+import errno
+import os
+import stat
+
+import pytest
+
+from angioshare.errors import DataError, SettingsError
+from angioshare.rundir import atomic_path, locked, read_json, write_json, write_text
+
+
+def test_a_failure_while_writing_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(DataError, match=r"a\.txt: No space left on device; free space"), atomic_path(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert path.read_text() == "old"
+
+
+def test_private_files_are_for_their_owner_alone(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 1}, private=True)
+    assert stat.S_IMODE((tmp_path / "a.json").stat().st_mode) == 0o600
+    assert read_json(tmp_path / "a.json") == {"b": 1}
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{", "\x00"])
+def test_what_is_no_json_object_is_refused(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DataError, match=r"a\.json"):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_held_lock_refuses_and_a_released_one_does_not(tmp_path):
+    lock = tmp_path / "lock"
+    with locked(lock), pytest.raises(SettingsError, match="in use"), locked(lock):
+        pass
+    with locked(lock):
+        pass
+
+
+def test_a_folder_below_a_file_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot write"):
+        write_text(tmp_path / "file" / "below.txt", "x")
