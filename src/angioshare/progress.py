@@ -55,7 +55,9 @@ class LineProgress:
         now = time.monotonic()
         if now - self._told >= self._every_s:
             self._told = now
-            print(f"{self._task}: {self._done}/{self._total}, {self.left()} {note}".rstrip(), file=self._out, flush=True)
+            print(
+                f"{self._task}: {self._done}/{self._total}, {self.left()} {note}".rstrip(), file=self._out, flush=True
+            )
 
     def left(self) -> str:
         """Time left at the speed so far, in words."""

@@ -82,13 +82,11 @@ class Context:
         patches: How patches are cut; the edge of a patch stands here.
         unit: The privacy unit.
         provenance: What its output reveals, if it learns from real patches.
-        workers: Processes that it may use.
     """
 
     patches: PatchSettings
     unit: PrivacyUnit = "patch"
     provenance: Provenance = "unprotected"
-    workers: int = 1
 
 
 class TrainedSynthesizer(Protocol):
@@ -103,6 +101,9 @@ class Synthesizer(Protocol):
 
     def schedule(self) -> Schedule:
         """What `fit` will do to private data when it trains with an engine."""
+
+    def work(self) -> int:
+        """Steps that `fit` tells its progress of, for a bar over several sources; may be 0."""
 
     def fit(
         self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress

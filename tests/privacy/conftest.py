@@ -1,6 +1,6 @@
 """Tiny plans, critics and ledgers; nothing here touches the user's own registry."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,15 @@ from torch import Tensor, nn
 
 from angioshare.privacy.ledger import Ledger
 from angioshare.privacy.plan import PrivacyPlan
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tensors of a few hundred numbers are slower on several threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

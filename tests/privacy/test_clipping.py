@@ -1,6 +1,7 @@
 """Rules 3 to 6: each unit's gradient, clipped by itself, in full precision, whatever the unit holds."""
 
 import copy
+import itertools
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -82,7 +83,7 @@ def test_unit_gradients_equal_a_loop_for_the_published_critic() -> None:
     torch.manual_seed(2)
     widths = [2, 4, 8, 16, 32, 64]
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in itertools.pairwise(widths):
         layers += [nn.Conv2d(before, after, 4, 2, 1, bias=False), nn.InstanceNorm2d(after), nn.LeakyReLU(0.2)]
     critic = nn.Sequential(*layers, nn.Conv2d(64, 1, 4, 2, 1, bias=False), nn.Flatten()).double()
     rows = torch.randn(6, 2, 96, 96, dtype=torch.float64)

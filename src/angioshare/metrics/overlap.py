@@ -4,13 +4,11 @@ Pure functions of two binary masks on one grid. A voxel other than zero is vesse
 `docs/concepts/metrics.md` and under each function.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import numpy.typing as npt
-from skimage.morphology import skeletonize
 
 from angioshare.errors import DataError
+from angioshare.metrics.thinning import centre_lines
 from angioshare.types import BoolArray, Spacing
 
 Mask = npt.NDArray[np.generic]
@@ -115,7 +113,7 @@ def cldice(reference: Mask, prediction: Mask) -> float:
     Edge cases: both empty -> 1; one empty -> 0; no centre line within the other mask -> 0.
 
     References:
-        Shit et al. (2021), clDice, CVPR, arXiv:2003.07311; skeletons after Lee et al. (1994).
+        Shit et al. (2021), clDice, CVPR, arXiv:2003.07311. Centre lines: see `thinning`.
 
     Example:
         >>> tube = np.zeros((5, 5, 12), bool); tube[1:4, 1:4] = True
@@ -126,17 +124,11 @@ def cldice(reference: Mask, prediction: Mask) -> float:
     G, S = crop_to_union(*mask_pair(reference, prediction))
     if not G.any() or not S.any():
         return 1.0 if not G.any() and not S.any() else 0.0
-    centre_g, centre_s = _centre_lines(G), _centre_lines(S)
+    centre_g, centre_s = centre_lines(G), centre_lines(S)
     precision = np.count_nonzero(centre_s & G) / np.count_nonzero(centre_s)
     sensitivity = np.count_nonzero(centre_g & S) / np.count_nonzero(centre_g)
     total = precision + sensitivity
     return float(2 * precision * sensitivity / total) if total else 0.0
-
-
-def _centre_lines(mask: BoolArray) -> BoolArray:
-    """Thin a mask to its centre lines (topology-preserving thinning)."""
-    thin: Callable[..., BoolArray] = skeletonize
-    return thin(mask, method="lee") > 0
 
 
 def volumes(reference: Mask, prediction: Mask, spacing_mm: Spacing) -> dict[str, float]:

@@ -21,6 +21,7 @@ subjects    a patch    adding or removing a patch replaces its subject's clipped
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
@@ -42,8 +43,10 @@ MEANINGLESS = 100.0
 """An epsilon beyond which only a rough upper bound is calculated: it protects nobody anyway."""
 HOPELESS = 1e6
 """An epsilon beyond which nothing is calculated any more: it is reported as infinity."""
-_SETTLED = 2e-3  # a grid is fine enough once a ten times finer one lowers epsilon by less than this share
-_COARSE = 0.25  # the same where epsilon is beyond `MEANINGLESS`: a bound will do
+# A grid is fine enough once a ten times finer one lowers epsilon by less than this share: what rounding up still adds
+# then is a tenth of that. Where epsilon is beyond `MEANINGLESS`, a rough bound will do.
+_SETTLED, _SETTLED_ROUGHLY = 0.02, 0.25
+_CELLS = 40_000  # a mixture's grid has no more cells than this, since each takes a tenth of a millisecond
 _TOLERANCE = 0.01  # rounding may lift the exact method this much above the loose one, relative and absolute
 _TAIL = 1e-3  # share of delta that pays for the draws of absurdly many patches that a mixture leaves out
 _RELATIONS = {
@@ -155,17 +158,18 @@ def _refined(
     spends: tuple[Spend, ...], delta: float, unit: PrivacyUnit, relation: NeighbouringRelation, in_pairs: bool
 ) -> float:
     """Epsilon on grids that grow finer until it settles; huge losses settle on coarse, cheap grids."""
-    last, interval = math.inf, 1.0
-    while True:
+    best, widest = math.inf, max(_widest(spend, delta / len(spends)) for spend in spends)
+    for interval in (1.0, 0.1, 0.01, 0.001, FINEST):
+        if widest > _CELLS * interval:
+            break
         epsilon = composed(spends, delta, unit, relation, interval, in_pairs)[0]
         if math.isnan(epsilon) or epsilon < 0:
             raise PrivacyError(f"epsilon={epsilon} by PLD is no number; nothing is reported; report this as a defect")
-        if epsilon > HOPELESS:
-            return math.inf
-        share = _COARSE if epsilon > MEANINGLESS else _SETTLED
-        if interval <= FINEST or (math.isfinite(last) and last - epsilon <= share * epsilon):
-            return epsilon
-        last, interval = epsilon, max(interval / 10, FINEST)
+        gained, best = best - epsilon, min(best, epsilon)  # every grid gives an upper bound
+        share = _SETTLED_ROUGHLY if best > MEANINGLESS else _SETTLED
+        if math.isfinite(best) and gained <= share * best:
+            break
+    return best if best < HOPELESS else math.inf
 
 
 def composed(
@@ -181,16 +185,25 @@ def composed(
     Draws of so many patches of one subject that all steps together see them with chance `_TAIL` delta are left out;
     that chance is taken from delta on the one side and lifts epsilon on the other.
     """
-    total, lifted, delta_left = None, 0.0, delta
+    total: Any = None
+    lifted, delta_left = 0.0, delta
     for spend in spends:
-        tail = _TAIL * delta / len(spends) / spend.steps
-        step, left_out = _step_loss(spend.event, unit, relation, tail, interval)
-        many = step.self_compose(spend.steps) if spend.steps > 1 else step
+        event, steps = _at_once(spend)
+        step, left_out = _step_loss(event, unit, relation, _TAIL * delta / len(spends) / steps, interval)
+        many = step.self_compose(steps) if steps > 1 else step
         total = many if total is None else total.compose(many)
-        delta_left -= left_out * spend.steps
-        lifted -= math.log1p(-left_out) * spend.steps
-    epsilon = _for_two(total, delta_left) if in_pairs else float(total.get_epsilon_for_delta(delta_left))  # type: ignore[union-attr]
+        delta_left -= left_out * steps
+        lifted -= math.log1p(-left_out) * steps
+    with np.errstate(over="ignore"):  # losses of a thousand overflow to infinity, as they should
+        epsilon = _for_two(total, delta_left) if in_pairs else float(total.get_epsilon_for_delta(delta_left))
     return epsilon + lifted * (2 if in_pairs else 1), total
+
+
+def _at_once(spend: Spend) -> tuple[StepEvent, int]:
+    """Steps without sampling are together one Gaussian with less noise, exactly; others stay as they are."""
+    if spend.event.sampling_probability < 1 or spend.steps < 2:
+        return spend.event, spend.steps
+    return replace(spend.event, noise_multiplier=spend.event.noise_multiplier / math.sqrt(spend.steps)), 1
 
 
 @lru_cache(maxsize=64)
@@ -213,28 +226,35 @@ def _step_loss(
 
 def _mixture_loss(event: StepEvent, tail: float, interval: float) -> tuple[Any, float]:
     """A subject's patches enter one by one: its contribution is a sum of Binomial(K, q) clipped gradients."""
-    counts = np.arange((event.patches_per_subject or 0) + 1)
-    beyond = stats.binom.sf(counts, counts[-1], event.sampling_probability)
-    largest = int(np.argmax(beyond <= tail))
-    chances = stats.binom.pmf(counts[: largest + 1], counts[-1], event.sampling_probability)
+    patches, q = event.patches_per_subject or 0, event.sampling_probability
+    largest = _largest_draw(patches, q, tail)
+    counts = np.arange(largest + 1)
+    chances = stats.binom.pmf(counts, patches, q)
     loss = pld.from_mixture_gaussian_mechanism(
         event.noise_multiplier,
-        counts[: largest + 1].astype(float).tolist(),
+        counts.astype(float).tolist(),
         (chances / chances.sum()).tolist(),
         value_discretization_interval=interval,
     )
-    return loss, float(beyond[largest])
+    return loss, float(stats.binom.sf(largest, patches, q))
+
+
+def _largest_draw(patches: int, q: float, tail: float) -> int:
+    """The number of one subject's patches that a step exceeds with a chance of at most `tail`."""
+    return int(np.argmax(stats.binom.sf(np.arange(patches + 1), patches, q) <= tail))
+
+
+def _widest(spend: Spend, delta: float) -> float:
+    """About the largest loss of one step that a grid must hold, for a mixture; the others are narrow."""
+    event = spend.event
+    if event.unit == "subject":
+        return 0.0
+    largest = _largest_draw(event.patches_per_subject or 0, event.sampling_probability, _TAIL * delta / spend.steps)
+    return (largest / event.noise_multiplier) ** 2 / 2
 
 
 def _for_two(total: Any, delta: float) -> float:
     """Twice the smallest epsilon with (1 + e^epsilon) delta(epsilon) <= delta: one removal, then one addition."""
-    low, high = 0.0, 500.0
-    if total.get_delta_for_epsilon(high) * (1 + math.exp(high)) > delta:
-        return math.inf
-    while high - low > FINEST:
-        middle = (low + high) / 2
-        if total.get_delta_for_epsilon(middle) * (1 + math.exp(middle)) <= delta:
-            high = middle
-        else:
-            low = middle
-    return 2 * high
+    once = np.concatenate(([0.0], np.geomspace(1e-4, 50, 5000)))  # steps of 0.3 %, rounded up
+    enough = (1 + np.exp(once)) * total.get_delta_for_epsilon(once) <= delta
+    return float(2 * once[np.argmax(enough)]) if enough.any() else math.inf

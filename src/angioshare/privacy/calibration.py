@@ -4,6 +4,7 @@ What is calibrated is calculated once more with the accountant itself, and never
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 from scipy import stats
@@ -13,8 +14,10 @@ from angioshare.errors import PrivacyError, SettingsError
 from angioshare.privacy.accounting import guarantee, rdp_epsilon
 from angioshare.privacy.events import Spend, StepEvent
 
+_LEAST_HALVINGS = 6  # noise multipliers below 1/64 are not asked for
 _CLOSE = 1e-3  # noise is calibrated to this relative accuracy, always upwards
 _NOISIEST = 1e5
+_FAR = 100.0
 _MEANINGFUL = 10.0  # the largest epsilon that is commonly defended in public
 _HOPELESS, _WORKABLE = 100_000, 5_000_000  # numbers a network needs; one of this project has millions of weights
 
@@ -62,26 +65,24 @@ def calibrate_noise(epsilon: float, delta: float, event: StepEvent, steps: int) 
 
     def cost(noise: float) -> float:
         spends = [Spend(event=replace(event, noise_multiplier=noise), steps=steps)]
+        if (loose := rdp_epsilon(spends, delta)) > _FAR * max(epsilon, 1):
+            return loose  # so far beyond the target that the slow, exact answer would be no as well
         return guarantee(spends, delta, event.unit, event.relation).epsilon
 
-    high = 1.0
-    while cost(high) > epsilon:
-        high *= 2
-        if high > _NOISIEST:
+    # In the precision 1 / noise, cost rises: walk up from where the looser accountant says that it is low enough.
+    low = 1.0
+    while cost(1 / low) > epsilon:
+        low /= 2
+        if 1 / low > _NOISIEST:
             raise PrivacyError(
                 f"no noise multiplier up to {_NOISIEST:g} reaches epsilon={epsilon} over {steps} steps; "
                 "take fewer steps, a smaller sampling probability or a larger epsilon"
             )
-    low = high / 2
-    while high > 2.0**-6 and cost(low) <= epsilon:
-        low, high = low / 2, low
-    while high / low > 1 + _CLOSE:
-        middle = math.sqrt(low * high)
-        if cost(middle) <= epsilon:
-            high = middle
-        else:
-            low = middle
-    return replace(event, noise_multiplier=high)
+    high = 2 * low
+    while high < 2**_LEAST_HALVINGS and cost(1 / high) <= epsilon:
+        low, high = high, 2 * high
+    found = _last_within(lambda precision: cost(1 / precision), epsilon, low, high, lambda x: x * _CLOSE)
+    return replace(event, noise_multiplier=1 / found)
 
 
 def steps_for(epsilon: float, delta: float, event: StepEvent, most: int, earlier: tuple[Spend, ...] = ()) -> int:
@@ -103,23 +104,46 @@ def steps_for(epsilon: float, delta: float, event: StepEvent, most: int, earlier
         True
     """
 
-    def fits(steps: int) -> bool:
-        spends = [*earlier, Spend(event=event, steps=steps)]
-        return guarantee(spends, delta, event.unit, event.relation).epsilon <= epsilon
+    def cost(steps: float) -> float:
+        spends = [*earlier, Spend(event=event, steps=int(steps))]
+        return guarantee(spends, delta, event.unit, event.relation).epsilon
 
     if not math.isfinite(epsilon) or epsilon <= 0:
         raise SettingsError(f"epsilon={epsilon} must be finite and > 0")
-    if most <= 0 or not fits(0):
+    if most <= 0 or cost(0) > epsilon:
         return 0
-    if fits(most):
-        return most
-    low, high = 0, most
-    while high - low > 1:
-        middle = (low + high) // 2
-        if fits(middle):
-            low = middle
+    low, high = 0, 1
+    while cost(high) <= epsilon:
+        if high == most:
+            return most
+        low, high = high, min(8 * high, most)
+    return int(_last_within(cost, epsilon, low, high, lambda _: 1.0))
+
+
+def _last_within(
+    cost: Callable[[float], float], target: float, low: float, high: float, close: Callable[[float], float]
+) -> float:
+    """The largest x with cost(x) <= target, as closely from below as `close(x)`, which is also the least step.
+
+    Interpolates between `low`, which is within the target, and `high`, which is not; every third time it halves, so
+    that it ends whatever the shape of the (rising) cost. A call of `cost` takes up to a second: few are made.
+    """
+    at_low, at_high = cost(low), cost(high)
+    turn = 0
+    while high - low > close(low) * (1 + 1e-9):
+        turn += 1
+        share = 0.5 if turn % 3 == 0 else (target - at_low) / (at_high - at_low)
+        if not math.isfinite(share):
+            share = 0.5
+        step = close(low)
+        # Beside the guess rather than on it, once to either side: so both ends close in.
+        guess = low + share * (high - low) + (step / 2 if turn % 2 else -step / 2)
+        guess = min(max(low + step * round((guess - low) / step), low + step), max(high - step, (low + high) / 2))
+        guess = float(int(guess)) if step == 1.0 else guess
+        if (found := cost(guess)) <= target:
+            low, at_low = guess, found
         else:
-            high = middle
+            high, at_high = guess, found
     return low
 
 

@@ -99,7 +99,7 @@ class Unet:
             for image, label in batches(patches, settings, seed, steps):
                 loss = soft_dice_loss(network(trained.standardised(image.to(device))), label.to(device))
                 optimiser.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                torch.autograd.backward(loss)
                 optimiser.step()
                 progress.advance()
             network.eval()

@@ -14,12 +14,12 @@ from typing import Protocol
 from angioshare.cohort.subject import LoadedSubject
 from angioshare.errors import DataError
 from angioshare.metrics.overlap import dice
+from angioshare.parallel import StepsOnly, run_jobs
 from angioshare.patches.patchset import PatchSet
 from angioshare.progress import Progress
 from angioshare.rundir import read_json, write_json
 from angioshare.segmentation.fit import Unet, digest, finished
 from angioshare.segmentation.infer import segment_volume
-from angioshare.segmentation.parallel import StepsOnly, run_jobs
 from angioshare.segmentation.settings import InferenceMode, SegmentationSettings, UnetSettings
 from angioshare.segmentation.sharing import MappedPatches, mapped
 from angioshare.segmentation.trained import TrainedUnet

@@ -43,7 +43,9 @@ class SegmentationSettings(Settings):
     channels: tuple[int, ...] = Field(
         (32, 64, 128, 256, 512), min_length=2, description="Width of each level of every U-Net, from fine to coarse."
     )
-    learning_rates: tuple[float, ...] = Field((1e-4, 8e-5), min_length=1, description="Learning rates of Adam to try.")
+    learning_rates: tuple[float, ...] = Field(
+        (1e-4, 8e-5), min_length=1, description="Learning rates of Adam to try; above 0.001 the network may collapse."
+    )
     dropouts: tuple[float, ...] = Field((0.0, 0.1), min_length=1, description="Dropout chances to try.")
     augmentations: tuple[bool, ...] = Field((False, True), min_length=1, description="With or without augmentation.")
     batch: int = Field(64, ge=1, description="Patches in one step.")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from angioshare.errors import DataError
@@ -59,6 +59,7 @@ class TrainedUnet:
         """Take a trained network; it is put in evaluation mode."""
         self.record = record
         self._device = torch.device(device)
+        # channels_last: a training step takes 0.5 to 0.7 of the time on a CPU; torch's annotations do not know it here
         self._network = network.to(self._device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     def probability(self, image: FloatArray) -> FloatArray:
@@ -105,8 +106,7 @@ class TrainedUnet:
         try:
             record = read_record(path)
             network = HalfUnet(record.settings.channels, record.settings.dropout, seed=0)
-            with safe_open(path, "pt") as handle:
-                network.load_state_dict({name: handle.get_tensor(name) for name in handle.keys()})  # noqa: SIM118
+            network.load_state_dict(load_file(path))
         except (SafetensorError, RuntimeError, OSError) as error:
             raise DataError(f"{path} holds no trained U-Net ({error}); delete it and train again") from error
         return TrainedUnet(network, record, device)

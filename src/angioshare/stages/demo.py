@@ -9,7 +9,7 @@ from angioshare.stages.pipeline import pipeline
 from angioshare.stages.run import Run, create_run
 from angioshare.stages.simulate import simulate
 
-SUBJECTS = 14
+SUBJECTS = 20
 """Simulated subjects of the demo's private cohort."""
 
 SECOND_SITE_SUBJECTS = 3

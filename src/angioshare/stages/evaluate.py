@@ -1,9 +1,5 @@
 """Stage 5: chosen U-Nets + held-out subjects and second sites -> scores per subject, in 3-D."""
 
-from functools import partial
-
-import torch
-
 from angioshare.cohort.subject import Subject
 from angioshare.config import SourceSettings
 from angioshare.metrics.compare import compare
@@ -11,7 +7,8 @@ from angioshare.progress import Progress
 from angioshare.records import Record
 from angioshare.segmentation.infer import segment_volume
 from angioshare.segmentation.trained import TrainedUnet
-from angioshare.stages.maps import TestSite, test_sites, write_map
+from angioshare.stages.lanes import side_by_side
+from angioshare.stages.maps import test_sites, write_map
 from angioshare.stages.run import Run
 from angioshare.stages.segment import chosen_unet
 
@@ -25,23 +22,22 @@ SCORES = ("dice", "cldice", "bahd_voxel", "bahd_mm", "ahd_voxel", "hd95_mm", "as
 def evaluate(run: Run, progress: Progress) -> None:
     """Score every source that is not scored yet."""
     run.require("segment")
-    if run.config.threads:
-        torch.set_num_threads(run.config.threads)
-    sites = test_sites(run)
-    for source in run.config.sources:
-        run.once("evaluate", source.name, partial(_evaluate, run, source, sites, progress))
+    side_by_side(run, "evaluate", [[source] for source in run.config.sources], _evaluate, _steps, progress)
 
 
-def _evaluate(run: Run, source: SourceSettings, sites: list[TestSite], progress: Progress) -> list[Record]:
+def _steps(run: Run, source: SourceSettings) -> int:
+    del source
+    return sum(len(site.subjects) for site in test_sites(run))
+
+
+def _evaluate(run: Run, source: SourceSettings, progress: Progress) -> list[Record]:
     unet = chosen_unet(run, source)
-    progress.start(f"evaluate {source.name}", sum(len(site.subjects) for site in sites))
     records = []
-    for site in sites:
+    for site in test_sites(run):
         for position, subject in enumerate(site.subjects):
             mapped = position < run.config.evaluation.mapped_subjects
             records += _score(run, source, site.name, subject, unet, keep_map=mapped)
             progress.advance()
-    progress.finish()
     return records
 
 

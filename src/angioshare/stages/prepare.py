@@ -50,8 +50,8 @@ def _refuse_shared_scans(cohort: Cohort, scans: Mapping[str, str], second: Cohor
     for name, digest in scan_digests(second).items():
         if digest in owner:
             raise DataError(
-                f"{second.root}: {name} is the same scan as {owner[digest]} of {cohort.root}; a second site holds other "
-                "people: take it out of one of them"
+                f"{second.root}: {name} is the same scan as {owner[digest]} of {cohort.root}; a second site holds "
+                "other people: take it out of one of them"
             )
 
 

@@ -27,6 +27,7 @@ from pathlib import Path
 from time import perf_counter
 
 from angioshare import __version__
+from angioshare.cohort.cohort import open_cohort
 from angioshare.config import Config, SourceSettings, parse_config, to_toml
 from angioshare.errors import DataError, SettingsError
 from angioshare.records import Record, write_records
@@ -174,6 +175,7 @@ def planned_run(
 
     Raises:
         SettingsError: The folder holds another run, or something else.
+        DataError: A cohort cannot be read.
     """
     run = Run(
         root,
@@ -185,7 +187,10 @@ def planned_run(
     )
     if (root / "run.json").exists():
         _same(run, open_run(root, state=state))
-    elif root.is_file() or (root.is_dir() and any(entry.name != "private" for entry in root.iterdir())):
+        return run
+    for path in (run.cohort, *run.second_sites):
+        open_cohort(path)  # a cohort that cannot be read is told before anything is made
+    if root.is_file() or (root.is_dir() and any(entry.name != "private" for entry in root.iterdir())):
         raise SettingsError(f"{root} is not empty and no run folder; choose another folder")
     return run
 

@@ -1,15 +1,12 @@
 """Stage 4: pairs of every source -> a grid of U-Nets each, of which validation subjects choose one."""
 
-from functools import partial
-
-import torch
-
 from angioshare.config import SourceSettings
 from angioshare.progress import Progress
 from angioshare.records import Record
 from angioshare.rundir import read_json, write_json
 from angioshare.segmentation.select import GridScore, select_unet
 from angioshare.segmentation.trained import TrainedUnet
+from angioshare.stages.lanes import side_by_side
 from angioshare.stages.prepare import split_of
 from angioshare.stages.run import Run
 from angioshare.stages.sample import pairs_of
@@ -18,10 +15,13 @@ from angioshare.stages.sample import pairs_of
 def segment(run: Run, progress: Progress) -> None:
     """Train the U-Nets of every source that has none yet: the same call for real and synthetic pairs."""
     run.require("sample")
-    if run.config.threads:
-        torch.set_num_threads(run.config.threads)
-    for source in run.config.sources:
-        run.once("segment", source.name, partial(_segment, run, source, progress))
+    side_by_side(run, "segment", [[source] for source in run.config.sources], _segment, _steps, progress)
+
+
+def _steps(run: Run, source: SourceSettings) -> int:
+    pairs = len(pairs_of(run, source))
+    grid = run.config.segmentation.grid()
+    return sum(point.total_steps(pairs) + run.config.split.validation for point in grid)
 
 
 def chosen_unet(run: Run, source: SourceSettings) -> TrainedUnet:
@@ -40,7 +40,6 @@ def _segment(run: Run, source: SourceSettings, progress: Progress) -> list[Recor
         folder=folder,
         seed=run.config.seed,
         progress=progress,
-        workers=run.config.workers,
     )
     write_json(folder / "chosen.json", {"weights": found.best.weights.name}, private=True)
     return [_record(run, source, score) for score in found.scores]

@@ -1,9 +1,7 @@
 """Stage 2: real patches -> trained synthesizers, each with its privacy statement, charged to the cohort's ledger."""
 
-from functools import partial
 from typing import Any
 
-import torch
 from torch import nn
 
 from angioshare.cohort.cohort import open_cohort
@@ -22,18 +20,25 @@ from angioshare.progress import Progress
 from angioshare.protocols import Context, CriticEngine, EngineFactory, Schedule, Synthesizer
 from angioshare.records import Record
 from angioshare.rundir import write_json
+from angioshare.stages.lanes import side_by_side
 from angioshare.stages.run import Run
 from angioshare.stages.spending import open_ledger
 from angioshare.synthesis.registry import build
 
 
 def train(run: Run, progress: Progress) -> None:
-    """Train every source that is not trained yet."""
+    """Train every source that is not trained yet.
+
+    Private sources are trained one after the other in one process, since a ledger has one holder; the others beside.
+    """
     run.require("prepare")
-    if run.config.threads:
-        torch.set_num_threads(run.config.threads)
-    for source in run.config.sources:
-        run.once("train", source.name, partial(_train, run, source, progress))
+    private = [source for source in run.config.sources if source.privacy]
+    others = [source for source in run.config.sources if not source.privacy]
+    side_by_side(run, "train", [private, others], _train, _steps, progress)
+
+
+def _steps(run: Run, source: SourceSettings) -> int:
+    return synthesizer_of(run, source).work()
 
 
 def synthesizer_of(run: Run, source: SourceSettings) -> Synthesizer:
@@ -42,7 +47,6 @@ def synthesizer_of(run: Run, source: SourceSettings) -> Synthesizer:
         patches=run.config.patches,
         unit=source.privacy.unit if source.privacy else "patch",
         provenance="dp" if source.privacy else "unprotected",
-        workers=run.config.workers,
     )
     return build(source.synthesizer, source.settings, context)
 

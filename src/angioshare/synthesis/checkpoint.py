@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from angioshare.errors import DataError
 from angioshare.rundir import atomic_path, write_text
 
+CHECKPOINT = "checkpoint.safetensors"
+"""File of a checkpoint."""
+
 
 class Checkpoint:
     """The state of named networks and optimisers after some iteration."""
@@ -56,15 +59,29 @@ class Checkpoint:
             with safe_open(self._path, "pt") as handle:
                 iteration = int(handle.metadata()["iteration"])
             tensors = load_file(self._path)
-            for name, network in self._networks.items():
-                prefix = f"network.{name}."
-                network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+            self._take_networks(tensors)
             for name, optimiser in self._optimisers.items():
                 _restore(optimiser, {k: v for k, v in tensors.items() if k.startswith(f"optimiser.{name}.")})
         except (SafetensorError, RuntimeError, KeyError, OSError) as error:
             raise DataError(f"checkpoint {self._path} cannot be used ({error}); delete it to train anew") from error
         self.iteration = iteration
         return iteration
+
+    def load_networks(self) -> None:
+        """Take the weights of the networks alone, as a start of another training.
+
+        Raises:
+            DataError: The file is missing, damaged or of other networks.
+        """
+        try:
+            self._take_networks(load_file(self._path))
+        except (SafetensorError, RuntimeError, OSError) as error:
+            raise DataError(f"checkpoint {self._path} cannot be used ({error}); delete it to train anew") from error
+
+    def _take_networks(self, tensors: Mapping[str, Tensor]) -> None:
+        for name, network in self._networks.items():
+            prefix = f"network.{name}."
+            network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
 
     def finish(self, path: Path, network: str) -> None:
         """Write the weights of one network: the result. The checkpoint stays."""

@@ -13,6 +13,7 @@ from angioshare.protocols import Context, Synthesizer
 
 SYNTHESIZERS: dict[str, tuple[str, str]] = {
     "wgan": ("angioshare.synthesis.wgan", "Wgan"),
+    "wgan-pretrained": ("angioshare.synthesis.pretrained", "PretrainedWgan"),
     "real": ("angioshare.synthesis.rivals", "RealPairs"),
     "shuffled": ("angioshare.synthesis.rivals", "ShuffledLabels"),
     "simulator": ("angioshare.synthesis.rivals", "SimulatorAlone"),

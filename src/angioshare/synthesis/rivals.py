@@ -75,6 +75,10 @@ class RealPairs:
         """See `Synthesizer.schedule`."""
         return Schedule(steps=0, units=1)
 
+    def work(self) -> int:
+        """See `Synthesizer.work`."""
+        return 0
+
     def fit(
         self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress
     ) -> None:
@@ -96,6 +100,10 @@ class ShuffledLabels:
     def schedule(self) -> Schedule:
         """See `Synthesizer.schedule`."""
         return Schedule(steps=0, units=1)
+
+    def work(self) -> int:
+        """See `Synthesizer.work`."""
+        return 0
 
     def fit(
         self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress
@@ -132,6 +140,10 @@ class SimulatorAlone:
         """See `Synthesizer.schedule`."""
         return Schedule(steps=0, units=1)
 
+    def work(self) -> int:
+        """See `Synthesizer.work`."""
+        return self._settings.subjects
+
     def fit(
         self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress
     ) -> None:
@@ -141,9 +153,7 @@ class SimulatorAlone:
         if target.exists():
             return
         s = self._settings
-        made = simulated_patches(
-            s.site, s.subjects, self._context.patches, seed=seed, workers=self._context.workers, progress=progress
-        )
+        made = simulated_patches(s.site, s.subjects, self._context.patches, seed=seed, progress=progress)
         write_patchset(target, made, {"site": s.site, "subjects": s.subjects, "seed": seed})
 
     def load(self, folder: Path, patches: PatchSet) -> Pairs:

@@ -12,6 +12,9 @@ from angioshare.patches.scale import scale_patch
 from angioshare.rng import seed_for
 from angioshare.types import Provenance
 
+WEIGHTS = "generator.safetensors"
+"""File of the trained generator."""
+
 CHUNK = 256
 """Pairs made at once."""
 

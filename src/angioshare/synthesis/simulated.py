@@ -10,9 +10,7 @@ from angioshare.progress import Progress
 from angioshare.simulator.many import simulate_subjects
 
 
-def simulated_patches(
-    site: str, subjects: int, settings: PatchSettings, *, seed: int, workers: int, progress: Progress
-) -> PatchSet:
+def simulated_patches(site: str, subjects: int, settings: PatchSettings, *, seed: int, progress: Progress) -> PatchSet:
     """Simulate subjects and cut their patches.
 
     Args:
@@ -20,7 +18,6 @@ def simulated_patches(
         subjects: How many subjects, >= 1.
         settings: How patches are cut; where a small subject has fewer places, it gives fewer.
         seed: Seed of subjects and places.
-        workers: Processes.
         progress: Told of each subject.
 
     Returns:
@@ -28,7 +25,7 @@ def simulated_patches(
     """
     loose = settings.model_copy(update={"allow_fewer": True})
     progress.start(f"simulate {site}", subjects)
-    parts = list(_cut(site, subjects, loose, seed, workers, progress))
+    parts = list(_cut(site, subjects, loose, seed, progress))
     progress.finish()
     return PatchSet(
         image=np.concatenate([part.image.astype(np.float16) for part in parts]),
@@ -37,10 +34,8 @@ def simulated_patches(
     )
 
 
-def _cut(
-    site: str, subjects: int, settings: PatchSettings, seed: int, workers: int, progress: Progress
-) -> Iterator[SubjectPatches]:
-    for index, made in enumerate(simulate_subjects(site, subjects, seed, workers)):
+def _cut(site: str, subjects: int, settings: PatchSettings, seed: int, progress: Progress) -> Iterator[SubjectPatches]:
+    for index, made in enumerate(simulate_subjects(site, subjects, seed)):
         brain = made.brain > 0
         angio = np.where(brain, made.angio, 0).astype(np.float32)
         label = (made.label > 0) & brain

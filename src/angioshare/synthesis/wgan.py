@@ -23,12 +23,9 @@ from angioshare.rng import seed_for, stream
 from angioshare.settings import Settings
 from angioshare.synthesis import losses
 from angioshare.synthesis.batches import UnitRows
-from angioshare.synthesis.checkpoint import Checkpoint, Curve
+from angioshare.synthesis.checkpoint import CHECKPOINT, Checkpoint, Curve
 from angioshare.synthesis.plain import PlainEngine
-from angioshare.synthesis.sampling import TrainedGenerator
-
-WEIGHTS = "generator.safetensors"
-"""File of the trained generator."""
+from angioshare.synthesis.sampling import WEIGHTS, TrainedGenerator
 
 
 class WganSettings(Settings):
@@ -69,6 +66,10 @@ class Wgan:
             return Schedule(steps=steps, units=s.batch)
         return Schedule(steps=steps, units=s.subjects, patches_per_unit=max(1, s.batch // s.subjects))
 
+    def work(self) -> int:
+        """See `Synthesizer.work`: generator updates."""
+        return self.settings.iterations
+
     def networks(self, seed: int) -> tuple[nn.Sequential, nn.Sequential]:
         """Build generator G and critic D with their initial weights."""
         s = self.settings
@@ -83,13 +84,22 @@ class Wgan:
         return G, D
 
     def fit(
-        self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress
+        self,
+        patches: PatchSet,
+        engine: EngineFactory | None,
+        *,
+        seed: int,
+        folder: Path,
+        progress: Progress,
+        start: Path | None = None,
     ) -> None:
-        """See `Synthesizer.fit`."""
+        """See `Synthesizer.fit`; `start` is a checkpoint made without real patches, to begin from."""
         s = self.settings
         pair = self._pair(seed)
-        checkpoint = pair.checkpoint(folder / "checkpoint.safetensors")
+        checkpoint = pair.checkpoint(folder / CHECKPOINT)
         done = checkpoint.load()
+        if start is not None and not done:
+            pair.checkpoint(start).load_networks()
         curve = Curve(folder / "curve.json", done)
         source = self._engine(engine, pair.D, len(patches), seed, done)
         rows = UnitRows(

@@ -52,6 +52,14 @@ def test_centre_line_dice_counts_a_thin_branch_as_much_as_a_thick_one():
     assert cldice(thick_and_thin, without_thin) < 0.8
 
 
+def test_centre_line_dice_is_the_harmonic_mean():
+    two = np.zeros((11, 11, 16), bool)
+    two[2, 2], two[8, 8] = True, True
+    one = two.copy()
+    one[8, 8] = False
+    assert cldice(two, one) == pytest.approx(2 / 3)  # precision 1, sensitivity 1/2
+
+
 def test_centre_lines_that_miss_the_other_mask_score_zero():
     assert cldice(tube(1), np.roll(tube(1), 5, axis=0)) == 0
 

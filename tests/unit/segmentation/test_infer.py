@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from angioshare.patches.scale import scale_patch
 from angioshare.segmentation import infer
-from angioshare.segmentation.infer import probability_volume, scale_locally, segment_volume
+from angioshare.segmentation.infer import probability_volume, segment_volume
 
 MODES = ["slice", "window"]
 
@@ -99,13 +98,13 @@ def test_vessel_is_above_one_half():
     assert segment_volume(Brightness(), scan, size=8).ravel().tolist() == [0, 0, 1, 1]
 
 
-def test_a_slice_no_larger_than_a_patch_is_scaled_as_a_patch():
-    slices = np.moveaxis(volume((8, 8, 5)), 2, 0)
-    np.testing.assert_allclose(scale_locally(slices, 17), scale_patch(slices), atol=1e-5)
+def test_whole_slices_are_scaled_each_by_itself():
+    segmenter = Brightness()
+    probability_volume(segmenter, volume(), size=8, mode="slice")
+    assert all(one.min() == -1 and one.max() == 1 for one in segmenter.seen)
 
 
-def test_a_bright_spot_far_away_does_not_darken_a_slice():
-    slices = np.moveaxis(volume((40, 40, 1)), 2, 0)
-    with_spot = slices.copy()
-    with_spot[0, 0, 0] = 1e4
-    np.testing.assert_allclose(scale_locally(slices, 8)[:, 20:, 20:], scale_locally(with_spot, 8)[:, 20:, 20:])
+def test_where_a_slice_is_no_larger_than_a_patch_both_modes_agree():
+    scan = volume((8, 8, 5))
+    by_slice, by_window = (probability_volume(Brightness(), scan, size=8, mode=mode) for mode in MODES)
+    np.testing.assert_array_equal(by_slice, by_window)

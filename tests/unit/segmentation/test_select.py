@@ -125,6 +125,18 @@ def test_an_interrupted_measurement_leaves_the_u_net_and_goes_on(tmp_path, monke
     assert times(tmp_path)["unet-0.safetensors"] == before["unet-0.safetensors"]
 
 
+def test_scores_of_earlier_weights_never_stand_beside_new_ones(tmp_path, monkeypatch):
+    def killed(*args: object, **more: object) -> None:
+        raise DataError("killed before measuring")
+
+    choose(tmp_path, seed=1)
+    monkeypatch.setattr(select_module, "segment_volume", killed)
+    with pytest.raises(DataError):
+        choose(tmp_path, seed=2)
+    monkeypatch.undo()
+    assert choose(tmp_path, seed=2).scores[0].dice == choose(tmp_path / "fresh", seed=2).scores[0].dice
+
+
 def test_scores_are_for_the_owners_eyes_and_no_patches_are_left_behind(tmp_path):
     choose(tmp_path)
     assert (tmp_path / "unet-0.scores.json").stat().st_mode & 0o777 == 0o600

@@ -62,7 +62,7 @@ class _Telling:
     def start(self, task: str, total: int, done: int = 0) -> None: ...
 
     def advance(self, note: str = "", steps: int = 1) -> None:
-        self.tell({"steps": steps})
+        self.tell({"steps": steps, "note": note})
 
     def finish(self) -> None: ...
 
@@ -131,7 +131,7 @@ def _heard(worker: Connection, progress: Progress) -> bool:
     if "error" in message:
         kind = getattr(errors, message["error"], AngioShareError)
         raise kind(message["text"])
-    progress.advance(steps=message["steps"])
+    progress.advance(message["note"], message["steps"])
     return True
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from angioshare.errors import AngioShareError, SettingsError
-from angioshare.segmentation.parallel import run_jobs
+from angioshare.parallel import run_jobs
 
 JOBS = '''
 import os, signal, time
@@ -19,7 +19,7 @@ import torch
 
 from angioshare.errors import SettingsError
 from angioshare.progress import SilentProgress
-from angioshare.segmentation.parallel import run_jobs
+from angioshare.parallel import run_jobs
 
 
 @dataclass(frozen=True)
@@ -157,8 +157,9 @@ def test_a_failure_in_a_worker_is_told_stops_the_others_and_keeps_what_is_finish
 
 
 def test_workers_end_when_their_parent_is_killed(touch, tmp_path):
-    parent = subprocess.Popen([sys.executable, str(tmp_path / "jobs_of_this_test.py")])
-    workers = [written_by(tmp_path / name) for name in "ab"]
-    parent.kill()
-    parent.wait()
+    with subprocess.Popen([sys.executable, str(tmp_path / "jobs_of_this_test.py")]) as parent:
+        try:
+            workers = [written_by(tmp_path / name) for name in "ab"]
+        finally:
+            parent.kill()
     assert all(ended(worker) for worker in workers)

@@ -1,0 +1,79 @@
+"""The WGAN after a training on simulated patches, which is free: privacy is then spent on what the simulator lacks.
+
+A simulator is public knowledge, so whatever a network learns from it costs no epsilon (De et al. 2022; Bie et al.
+2023, "Private GANs, revisited"). Generator and critic start the training on real patches from there.
+"""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from angioshare.patches.patchset import PatchSet
+from angioshare.progress import Progress
+from angioshare.protocols import Context, EngineFactory, Schedule
+from angioshare.synthesis.checkpoint import CHECKPOINT
+from angioshare.synthesis.sampling import WEIGHTS, TrainedGenerator
+from angioshare.synthesis.simulated import simulated_patches
+from angioshare.synthesis.wgan import Wgan, WganSettings
+
+
+class PretrainedWganSettings(WganSettings):
+    """Settings of the WGAN, and of the training before it."""
+
+    site: str = Field("site-1", description="Parameter set of the simulator.")
+    simulated_subjects: int = Field(12, ge=1, le=10_000, description="Simulated subjects of the first training.")
+    first_iterations: int = Field(2_000, ge=1, description="Generator updates of the first training.")
+    first_batch: int = Field(32, ge=1, description="Expected patches in a critic update of the first training.")
+    first_learning_rate: float = Field(5e-5, gt=0, le=1, description="Learning rate of the first training.")
+    first_generator_learning_rate: float | None = Field(
+        None, gt=0, le=1, description="Of the generator alone; none takes first_learning_rate."
+    )
+
+    def first(self) -> WganSettings:
+        """Settings of the training on simulated patches."""
+        return WganSettings.model_validate(
+            {name: getattr(self, name) for name in WganSettings.model_fields}
+            | {
+                "iterations": self.first_iterations,
+                "batch": self.first_batch,
+                "learning_rate": self.first_learning_rate,
+                "generator_learning_rate": self.first_generator_learning_rate,
+            }
+        )
+
+
+class PretrainedWgan:
+    """Synthesizer `wgan-pretrained`: see the module."""
+
+    Settings = PretrainedWganSettings
+
+    def __init__(self, settings: PretrainedWganSettings, context: Context) -> None:
+        self._settings, self._context = settings, context
+        self._second = Wgan(settings, context)
+
+    def schedule(self) -> Schedule:
+        """See `Synthesizer.schedule`: the second training alone meets real patches."""
+        return self._second.schedule()
+
+    def work(self) -> int:
+        """See `Synthesizer.work`: subjects, then generator updates of both trainings."""
+        return self._settings.simulated_subjects + self._settings.first_iterations + self._second.work()
+
+    def fit(
+        self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress
+    ) -> None:
+        """See `Synthesizer.fit`."""
+        s, context = self._settings, self._context
+        before = folder / "simulated"
+        if not (before / WEIGHTS).exists():
+            made = simulated_patches(s.site, s.simulated_subjects, context.patches, seed=seed, progress=progress)
+            before.mkdir(exist_ok=True)
+            first = Wgan(s.first(), Context(patches=context.patches, provenance="public"))
+            first.fit(made, None, seed=seed, folder=before, progress=progress)
+        else:
+            progress.advance(steps=s.simulated_subjects + s.first_iterations)
+        self._second.fit(patches, engine, seed=seed, folder=folder, progress=progress, start=before / CHECKPOINT)
+
+    def load(self, folder: Path, patches: PatchSet) -> TrainedGenerator:
+        """See `Synthesizer.load`."""
+        return self._second.load(folder, patches)
