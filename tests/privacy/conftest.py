@@ -29,7 +29,7 @@ def plan() -> Callable[..., PrivacyPlan]:
             "n_subjects": 4,
             "patches_per_subject": 10,
             "sampling_probability": 0.2,
-            "noise_multiplier": 1.0,
+            "noise_multiplier": 4.0,
             "clip_norm": 1.0,
             "steps": 200,
             "delta": 1e-5,

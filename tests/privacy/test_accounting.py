@@ -21,7 +21,7 @@ Epsilon = Callable[[Sequence[Spend], float], float]
 
 
 def spend(
-    noise: float = 1.0, q: float = 0.01, steps: int = 1000, unit: str = "patch", patches: int | None = None
+    noise: float = 2.0, q: float = 0.01, steps: int = 1000, unit: str = "patch", patches: int | None = None
 ) -> Spend:
     event = StepEvent(
         unit=unit,  # type: ignore[arg-type]
@@ -61,7 +61,7 @@ def check_epsilon_is_monotone(epsilon: Epsilon) -> None:
     base = epsilon([spend()], 1e-5)
     assert epsilon([spend(steps=1300)], 1e-5) > base
     assert epsilon([spend(q=0.013)], 1e-5) > base
-    assert epsilon([spend(noise=0.8)], 1e-5) > base
+    assert epsilon([spend(noise=1.6)], 1e-5) > base
     assert epsilon([spend()], 1e-6) > base
     assert epsilon([spend(), spend(noise=9.0, steps=1000)], 1e-5) > base
 
@@ -122,8 +122,8 @@ def test_a_subject_whose_patches_always_enter_costs_its_number_of_patches(noise:
 
 
 def test_a_subject_with_one_patch_costs_what_the_patch_costs() -> None:
-    found = guarantee([spend(patches=1)], 1e-5, "subject").epsilon
-    assert found == pytest.approx(of_patch([spend()], 1e-5), rel=0.01)
+    found = guarantee([spend(4.0, patches=1)], 1e-5, "subject").epsilon
+    assert found == pytest.approx(of_patch([spend(4.0)], 1e-5), rel=0.01)
 
 
 @pytest.mark.parametrize("epsilon", [0.1, 0.5, 2.0])
@@ -155,6 +155,7 @@ def test_hopeless_subjects_get_a_rough_bound_or_infinity() -> None:
     assert 5e4 < guarantee([published], 1e-5, "subject").epsilon < 1e5
     assert guarantee([spend(0.1, 0.5, 10_000, patches=1000)], 1e-5, "subject").epsilon == math.inf
     assert guarantee([spend(patches=None)], 1e-5, "subject").epsilon == math.inf
+    assert of_patch([spend(0.01, 0.5, 100_000)], 1e-5) == math.inf
 
 
 def test_a_patch_under_unit_subject_has_the_subjects_replacement() -> None:
@@ -199,9 +200,9 @@ def test_contradicting_accountants_are_noticed(exact: float, loose: float) -> No
 
 
 def test_contradicting_accountants_fail_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accounting, "rdp_epsilon", lambda spends, delta: 0.5)
+    monkeypatch.setattr(accounting, "rdp_epsilon", lambda spends, delta: 0.05)
     with pytest.raises(PrivacyError, match="contradict"):
-        of_patch([spend(1.01, 0.0101, 999)], 1e-5)
+        of_patch([spend(4.01, 0.0101, 999)], 1e-5)
 
 
 def test_a_number_that_is_none_fails_closed(monkeypatch: pytest.MonkeyPatch) -> None:

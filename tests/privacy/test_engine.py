@@ -361,13 +361,13 @@ def check_budget_stops_before_the_step(
 
 
 def test_budget_stops_before_the_step(plan: Plan, critic: nn.Module, ledger: Ledger) -> None:
-    check_budget_stops_before_the_step(PrivateEngine, plan(epsilon_budget=9.0), critic, ledger)
+    check_budget_stops_before_the_step(PrivateEngine, plan(epsilon_budget=1.5), critic, ledger)
 
 
 @pytest.mark.parametrize("mutant", [IgnoresTheBudget, ForgetsOtherRuns, OneStepTooMany])
 def test_check_of_budget_catches(mutant: type[PrivateEngine], plan: Plan, critic: nn.Module, ledger: Ledger) -> None:
     with pytest.raises(FAILED):
-        check_budget_stops_before_the_step(mutant, plan(epsilon_budget=9.0), critic, ledger)
+        check_budget_stops_before_the_step(mutant, plan(epsilon_budget=1.5), critic, ledger)
 
 
 def test_a_full_disk_stops_the_run_before_the_draw(plan: Plan, critic: nn.Module, ledger: Ledger) -> None:
@@ -380,7 +380,7 @@ def test_a_full_disk_stops_the_run_before_the_draw(plan: Plan, critic: nn.Module
 def test_epsilon_so_far_is_never_too_low(plan: Plan, critic: nn.Module, ledger: Ledger) -> None:
     ledger.reserve(plan().event(), "r", 5)
     engine = PrivateEngine(plan=plan(), critic=critic, synthetic_rows=0, ledger=ledger, run="r")
-    for made in range(1, 13):
+    for made in range(1, 6):
         engine.draw()
         exact = guarantee([Spend(event=plan().event(), steps=5 + made)], 1e-5, "patch").epsilon
         assert exact <= engine.epsilon_so_far() <= exact * 1.6

@@ -18,7 +18,7 @@ from angioshare.privacy.ledger import Ledger, read_lines
 from angioshare.privacy.registry import BESIDE, Registry, fingerprints, user_state_folder, writable
 
 FAILED = (AssertionError, pytest.fail.Exception)
-EVENT = StepEvent(unit="patch", sampling_probability=0.01, noise_multiplier=1.0, patches_per_subject=10)
+EVENT = StepEvent(unit="patch", sampling_probability=0.01, noise_multiplier=4.0, patches_per_subject=10)
 SUBJECTS = {"sub-1": "aa", "sub-2": "bb", "sub-3": "cc"}
 
 

@@ -25,7 +25,7 @@ from angioshare.privacy.statements import NOT_COVERED, state
 from angioshare.privacy.unit import PrivacyStatement, public_knowledge, statement_from_json, without_privacy
 
 FAILED = (AssertionError, pytest.fail.Exception)
-EVENT = StepEvent(unit="patch", sampling_probability=0.01, noise_multiplier=1.0)
+EVENT = StepEvent(unit="patch", sampling_probability=0.02, noise_multiplier=2.0)
 Plan = Callable[..., PrivacyPlan]
 Calibrate = Callable[[float, float, StepEvent, int], StepEvent]
 
@@ -45,7 +45,7 @@ def rounded_down(epsilon: float, delta: float, event: StepEvent, steps: int) -> 
 
 
 def check_calibrated_noise_keeps_the_target(calibrate: Calibrate) -> None:
-    for epsilon, steps in ((1.0, 500), (3.3, 1000), (8.0, 300)):
+    for epsilon, steps in ((1.0, 500), (0.3, 1000)):
         found = calibrate(epsilon, 1e-5, EVENT, steps)
         exact = guarantee([Spend(event=found, steps=steps)], 1e-5, "patch").epsilon
         assert 0.98 * epsilon <= exact <= epsilon
@@ -59,6 +59,12 @@ def test_calibrated_noise_keeps_the_target() -> None:
 def test_check_of_calibration_catches(mutant: Calibrate) -> None:
     with pytest.raises(FAILED):
         check_calibrated_noise_keeps_the_target(mutant)
+
+
+def test_little_noise_is_found_for_a_large_target() -> None:
+    found = calibrate_noise(60.0, 1e-5, EVENT, 10)
+    assert found.noise_multiplier < 0.5
+    assert guarantee([Spend(event=found, steps=10)], 1e-5, "patch").epsilon <= 60.0
 
 
 def test_hopeless_targets_are_refused() -> None:
@@ -78,7 +84,7 @@ def test_steps_fit_exactly_into_a_budget() -> None:
 def test_steps_beside_earlier_spends() -> None:
     earlier = (Spend(event=EVENT, steps=500),)
     assert steps_for(2.0, 1e-5, EVENT, most=3000, earlier=earlier) == steps_for(2.0, 1e-5, EVENT, most=3000) - 500
-    assert steps_for(1.0, 1e-5, EVENT, most=3000, earlier=earlier) == 0
+    assert steps_for(0.5, 1e-5, EVENT, most=3000, earlier=earlier) == 0
     assert steps_for(9.0, 1e-5, EVENT, most=7) == 7
     with pytest.raises(SettingsError):
         steps_for(0.0, 1e-5, EVENT, most=7)
@@ -207,6 +213,7 @@ def test_a_caveat_voids_a_statement() -> None:
     assert statement().private
     assert not replace(statement(), caveats=("not private: seeded noise",)).private
     assert not without_privacy(("x",)).private
+    assert "epsilon = 0 for one patch" in public_knowledge(("x",)).sentence()
     assert "seeded noise" in replace(statement(), caveats=("not private: seeded noise",)).sentence()
 
 

@@ -24,6 +24,7 @@ def convolution_critic(size: int, features: int) -> nn.Sequential:
         Maps pairs (n, 2, size, size) to scores (n, 1).
 
     Example:
+        >>> import torch
         >>> convolution_critic(96, 4)(torch.zeros(3, 2, 96, 96)).shape
         torch.Size([3, 1])
     """

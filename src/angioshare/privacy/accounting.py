@@ -138,7 +138,8 @@ def _checked(spends: tuple[Spend, ...], delta: float, unit: PrivacyUnit, relatio
     loose = rdp_epsilon(spends, delta)
     if not loose < HOPELESS:
         return math.inf
-    interval = FINEST if loose < 300 else loose / 3e6
+    # Rounding up adds at most one cell a step: so much of epsilon may be given away for a grid that is quick.
+    interval = max(FINEST, loose / 3e6, 1e-4 * loose / sum(spend.steps for spend in spends))
     for width in (interval, interval / 10):
         exact = composed(spends, delta, unit, relation, width)[0]
         if cross_checked(exact, loose):

@@ -66,7 +66,7 @@ def budget(
     Example:
         >>> found = budget(units=41000, batch=32, steps=1281, noise_multiplier=2.0, delta=1e-6)
         >>> round(found["epsilon_pld"], 3), found["verdict"][:8]
-        (0.048, 'hopeless')
+        (0.054, 'hopeless')
     """
     q = _probability(units, batch, sampling_probability)
     delta = _delta(units, delta)

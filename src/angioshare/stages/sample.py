@@ -39,11 +39,14 @@ def _sample(run: Run, source: SourceSettings) -> list[Record]:
     if source.synthesizer == REAL:
         count = min(source.pairs, len(real))
     else:
-        trained = synthesizer_of(run, source).load(run.source(source.name), real)
-        pairs = trained.sample(source.pairs, source.seed)
+        if not run.pairs(source).exists():  # a set is renamed when whole, so one that stands is whole
+            trained = synthesizer_of(run, source).load(run.source(source.name), real)
+            about = {"source": source.name, "synthesizer": source.synthesizer, "seed": source.seed}
+            write_patchset(
+                run.pairs(source), trained.sample(source.pairs, source.seed), {**about, "statement": statement}
+            )
+        pairs = open_store(run.pairs(source))
         count = len(pairs)
-        about = {"source": source.name, "synthesizer": source.synthesizer, "seed": source.seed, "statement": statement}
-        write_patchset(run.pairs(source), pairs, about)
         if pairs.provenance != "unprotected":
             write_json(run.public / "statements" / f"{source.name}.json", statement)
     return [

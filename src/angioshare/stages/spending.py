@@ -6,8 +6,10 @@ from angioshare.cohort.cohort import Cohort, open_cohort
 from angioshare.cohort.fingerprint import fingerprint
 from angioshare.errors import SettingsError
 from angioshare.privacy.calibration import auto_delta
-from angioshare.privacy.ledger import Ledger
+from angioshare.privacy.chain import spent
+from angioshare.privacy.ledger import Ledger, read_lines
 from angioshare.privacy.registry import BESIDE, Registry
+from angioshare.privacy.statements import state
 from angioshare.privacy.unit import PrivacyStatement
 from angioshare.rundir import read_json
 from angioshare.stages.run import Run
@@ -66,7 +68,8 @@ def cohort_statement(run: Run) -> PrivacyStatement | None:
     deltas = [source.privacy.delta for source in run.config.sources if source.privacy]
     if not deltas:
         return None
-    with open_ledger(run) as ledger:
-        given = [delta for delta in deltas if delta is not None]
-        patches = run.config.patches.per_subject * len(read_json(run.private / SCANS))
-        return ledger.totals(max(given) if given else auto_delta(patches))
+    given = [delta for delta in deltas if delta is not None]
+    scans = read_json(run.private / SCANS)
+    delta = max(given) if given else auto_delta(run.config.patches.per_subject * len(scans))
+    lines = read_lines(Registry(run.state).locate(run.cohort, scans, run.ledger))
+    return state(spent(lines), delta, ("everything that was made from this cohort",))

@@ -4,6 +4,7 @@ Source: Kossen et al. (2022), section 3.3; Arjovsky et al. (2017), Algorithm 1. 
 the published loop used one draw for five updates, which voids its accounting (see `docs/concepts/privacy.md`).
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -117,7 +118,7 @@ class Wgan:
                     curve.add(iteration + 1, self._scores(pair, shown, z))
                     curve.save()
                     checkpoint.save(iteration + 1)
-                progress.advance(f"epsilon {source.epsilon_so_far():.3g} per {self.context.unit}")
+                progress.advance(self._note(source))
         except BudgetExceeded:
             # The budget depends on counts of steps alone, so stopping by it reveals nothing.
             if iteration == 0:
@@ -127,6 +128,10 @@ class Wgan:
             source.close()
         progress.finish()
         checkpoint.finish(folder / WEIGHTS, "average" if s.ema else "generator")
+
+    def _note(self, source: CriticEngine) -> str:
+        epsilon = source.epsilon_so_far()
+        return "no privacy spent" if math.isinf(epsilon) else f"epsilon {epsilon:.3g} per {self.context.unit} so far"
 
     def _pair(self, seed: int) -> "_Pair":
         s = self.settings

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from angioshare.patches.extract import PatchSettings
+from angioshare.progress import SilentProgress
+from angioshare.protocols import Context
+from angioshare.synthesis.plain import PlainEngine
+from angioshare.synthesis.pretrained import PretrainedWgan, PretrainedWganSettings
+
+SETTINGS = {
+    "features": 2, "z": 4, "batch": 6, "critic_updates": 2, "iterations": 2, "site": "demo-1", "simulated_subjects": 1,
+    "first_iterations": 3, "first_batch": 5, "first_learning_rate": 1e-3,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def synthesizer():
+    context = Context(patches=PatchSettings(size=16, vessel=10, random=10), provenance="dp")
+    return PretrainedWgan(PretrainedWganSettings(**SETTINGS), context)
+
+
+class Counting(SilentProgress):
+    def __init__(self):
+        self.steps = 0
+
+    def advance(self, note="", steps=1):
+        self.steps += steps
+
+
+def test_real_patches_enter_the_second_training_alone_and_the_first_is_kept(real, tmp_path, synthesizer):
+    engines = []
+
+    def factory(critic, synthetic, steps_done):
+        engines.append((synthetic, steps_done, [p.detach().clone() for p in critic.parameters()]))
+        return PlainEngine(critic, len(real), 6, seed=0)
+
+    progress = Counting()
+    synthesizer.fit(real, factory, seed=1, folder=tmp_path, progress=progress)
+    assert progress.steps == synthesizer.work() == 1 + 3 + 2
+    assert synthesizer.schedule().steps == 2 * 2
+    ((synthetic, steps_done, begun),) = engines
+    assert (synthetic, steps_done) == (6, 0)
+    assert all(weight.abs().max() <= 0.01 for weight in begun)  # clamped: it comes from the first training
+    first = (tmp_path / "simulated" / "generator.safetensors").read_bytes()
+    (tmp_path / "checkpoint.safetensors").unlink()
+    synthesizer.fit(real, factory, seed=1, folder=tmp_path, progress=progress)
+    assert (tmp_path / "simulated" / "generator.safetensors").read_bytes() == first
+    pairs = synthesizer.load(tmp_path, real).sample(3, seed=0)
+    assert pairs.provenance == "dp"
+    assert np.isfinite(pairs.image).all()
+
+
+def test_the_first_training_has_its_own_batch_and_rates():
+    first = PretrainedWganSettings(**SETTINGS).first()
+    assert (first.iterations, first.batch, first.learning_rate, first.critic_updates) == (3, 5, 1e-3, 2)
