@@ -72,5 +72,31 @@ DEMO_2 = SimulatorParameters(
     ),
 )
 
-SITES: dict[str, SimulatorParameters] = {"site-1": SITE_1, "site-2": SITE_2, "demo-1": DEMO_1, "demo-2": DEMO_2}
+DEMO_3 = SimulatorParameters(
+    anatomy=_DEMO_ANATOMY,
+    tree=TreeParameters(radius_scale=1.4, density=0.8),
+    contrast=ContrastParameters(tr_ms=22.0, te_ms=3.9, flip_deg=18.0),
+    acquisition=AcquisitionParameters(
+        matrix_i=96,
+        matrix_j=112,
+        matrix_k=40,
+        voxel_i_mm=0.8,
+        voxel_j_mm=0.8,
+        voxel_k_mm=1.1,
+        slab_edge_mm=2.0,
+        bias=0.14,
+        noise=0.08,
+        blur_mm=0.35,
+        white_level=60.0,
+    ),
+    reader=ReaderParameters(thickness=1.2, smallest_radius_mm=0.3),
+)
+
+SITES: dict[str, SimulatorParameters] = {
+    "site-1": SITE_1,
+    "site-2": SITE_2,
+    "demo-1": DEMO_1,
+    "demo-2": DEMO_2,
+    "demo-3": DEMO_3,
+}
 """Name -> parameters, for the command line and for tests."""

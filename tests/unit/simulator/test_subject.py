@@ -1,4 +1,3 @@
-import time
 from functools import cache
 
 import numpy as np
@@ -149,10 +148,3 @@ def test_erasing_specks_keeps_large_pieces_whole():
     label[1:4, 1, 1] = label[6:9, 6:9, 6] = True
     assert erase_specks(label, 4).sum() == 9
     assert np.array_equal(erase_specks(label, 0), label)
-
-
-@pytest.mark.slow
-def test_a_full_subject_takes_at_most_ten_seconds_of_one_core():
-    start = time.process_time()
-    simulate_subject(SITES["site-1"], 9)
-    assert time.process_time() - start < 10
