@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO ?= demo-out
 
-.PHONY: help setup demo test test-slow lint format types layers docs bench clean
+.PHONY: help setup demo test test-quick lint format docs bench clean
 
 help:            ## List the commands.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,10 +21,10 @@ demo: $(READY)   ## Simulate a cohort and a second site, run everything, print t
 	$(BIN)/angioshare demo $(DEMO)
 
 test: $(READY)   ## Run all tests, doctests and documentation examples.
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-quick: $(READY)  ## Run all tests but the slow ones.
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not slow'
 
 lint: $(READY)   ## Format check, lint, types, layers.
 	$(BIN)/ruff format --check src tests benchmarks
@@ -41,7 +41,7 @@ docs: $(READY)   ## Check that every link and example of the documentation holds
 
 bench: $(READY)  ## Run the benchmarks; each prints ratios.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	for script in benchmarks/*.py; do $(BIN)/python $$script; done
+	for script in startup simulate private_step; do $(BIN)/python benchmarks/$$script.py; done
 
 clean:           ## Remove the environment and the demo.
 	rm -rf $(VENV) $(DEMO)

@@ -133,9 +133,12 @@ def test_stages_one_by_one_give_what_the_whole_gives(run, place, settings_file):
     call = ["run", str(place / "A"), str(out), "--second-site", str(place / "B"), "--config", str(settings_file)]
     assert main([*call, "--resume", "--dry-run"]) == 0
     from angioshare.config import load_config
-    from angioshare.stages.run import create_run
+    from angioshare.stages.folder import make_folder, planned_run
 
-    create_run(out, load_config(file=settings_file), place / "A", [place / "B"], state=place / "state")
+    settings = load_config(file=settings_file)
+    make_folder(planned_run(out, settings, place / "A", [place / "B"], state=place / "state"))
+    (out / "run.json").unlink()  # as if a kill had come before the folder was whole
+    make_folder(planned_run(out, settings, place / "A", [place / "B"], state=place / "state"))
     assert main(["sample", str(out)]) == 2
     for stage in STAGES:
         assert main([stage, str(out)]) == 0

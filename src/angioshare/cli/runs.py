@@ -42,8 +42,8 @@ def run(
 ) -> None:
     """Run the pipeline on a cohort; finished work is kept, a second call does nothing."""
     from angioshare.config import load_config
+    from angioshare.stages.folder import make_folder, open_run, planned_run
     from angioshare.stages.pipeline import outlook, pipeline
-    from angioshare.stages.run import create_run, open_run, planned_run
 
     if device != "cpu":
         raise SettingsError(f"--device {device} is not supported yet; choose cpu")
@@ -57,12 +57,11 @@ def run(
         settings = load_config(
             preset=preset or (None if config else "kossen2022-small"), file=config, changes=changes or ()
         )
-        make = planned_run if dry_run else create_run
-        this = make(out, settings, cohort, second_site or (), ledger=ledger, state=state_folder())
+        this = planned_run(out, settings, cohort, second_site or (), ledger=ledger, state=state_folder())
     if dry_run:
         _answer_outlook(outlook(this), as_json)
         return
-    pipeline(this, progress())
+    pipeline(make_folder(this), progress())
     _answer_run(this, as_json)
 
 
@@ -97,8 +96,8 @@ def _stage(name: str, sentence: str) -> Callable[..., None]:
     """Make the command of one stage."""
 
     def command(out: Folder, as_json: Json = False) -> None:
+        from angioshare.stages.folder import open_run
         from angioshare.stages.pipeline import STAGE_FUNCTIONS
-        from angioshare.stages.run import open_run
 
         this = open_run(out, state=state_folder())
         with this.alone():

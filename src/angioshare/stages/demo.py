@@ -5,8 +5,9 @@ from pathlib import Path
 from angioshare.cohort.writer import UNFINISHED
 from angioshare.config import load_config
 from angioshare.progress import Progress
+from angioshare.stages.folder import make_folder, planned_run
 from angioshare.stages.pipeline import pipeline
-from angioshare.stages.run import Run, create_run
+from angioshare.stages.run import Run
 from angioshare.stages.simulate import simulate
 
 SUBJECTS = 20
@@ -31,6 +32,6 @@ def demo(out: Path, *, seed: int, state: Path, progress: Progress) -> Run:
     for path, site, subjects in ((cohort, "demo-1", SUBJECTS), (second, "demo-2", SECOND_SITE_SUBJECTS)):
         if not path.exists() or (path / UNFINISHED).exists():
             simulate(path, subjects=subjects, seed=seed, site=site, workers=0, progress=progress)
-    run = create_run(out / "run", load_config(preset="demo"), cohort, [second], state=state)
+    run = make_folder(planned_run(out / "run", load_config(preset="demo"), cohort, [second], state=state))
     pipeline(run, progress)
     return run

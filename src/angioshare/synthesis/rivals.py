@@ -63,8 +63,8 @@ class Pairs:
         )
 
 
-class RealPairs:
-    """Synthesizer `real`: the real pairs themselves. The ceiling; never leaves the private side."""
+class Untrained:
+    """What rivals share that take the real pairs as they are: there is nothing to set and nothing to learn."""
 
     Settings = NoSettings
 
@@ -83,32 +83,18 @@ class RealPairs:
         self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress
     ) -> None:
         """Nothing to learn."""
+
+
+class RealPairs(Untrained):
+    """Synthesizer `real`: the real pairs themselves. The ceiling; never leaves the private side."""
 
     def load(self, folder: Path, patches: PatchSet) -> Pairs:
         """See `Synthesizer.load`."""
         return Pairs(patches)
 
 
-class ShuffledLabels:
+class ShuffledLabels(Untrained):
     """Synthesizer `shuffled`: every real image with the label of another one. The floor; unprotected."""
-
-    Settings = NoSettings
-
-    def __init__(self, settings: NoSettings, context: Context) -> None:
-        del settings, context
-
-    def schedule(self) -> Schedule:
-        """See `Synthesizer.schedule`."""
-        return Schedule(steps=0, units=1)
-
-    def work(self) -> int:
-        """See `Synthesizer.work`."""
-        return 0
-
-    def fit(
-        self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress
-    ) -> None:
-        """Nothing to learn."""
 
     def load(self, folder: Path, patches: PatchSet) -> "Shuffled":
         """See `Synthesizer.load`."""

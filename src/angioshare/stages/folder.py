@@ -1,0 +1,134 @@
+"""Run folders: planned, made, opened again; two runs are never mixed in one."""
+
+import platform
+import secrets
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from angioshare import __version__
+from angioshare.cohort.cohort import open_cohort
+from angioshare.config import Config, parse_config, to_toml
+from angioshare.errors import DataError, SettingsError
+from angioshare.rundir import read_json, write_json, write_text
+from angioshare.stages.run import Run
+
+LIBRARIES = ("torch", "numpy", "scipy", "nibabel", "dp-accounting", "cryptography", "safetensors")
+"""Libraries whose versions stand beside every output."""
+
+_HALF_MADE = ("private", "config.toml", "environment.json")
+"""What may stand where a folder was being made when a kill came."""
+
+
+def environment() -> dict[str, str]:
+    """Versions of what computes, with no name of a user or machine."""
+    found = {"angioshare": __version__, "python": platform.python_version(), "system": platform.system()}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            found[library] = "missing"
+    return found
+
+
+def planned_run(
+    root: Path,
+    config: Config,
+    cohort: Path,
+    second_sites: Sequence[Path] = (),
+    *,
+    ledger: Path | None = None,
+    state: Path,
+) -> Run:
+    """Speak of a run without making its folder; one that stands must be of the same run.
+
+    Raises:
+        SettingsError: The folder holds another run, or something else.
+        DataError: A cohort cannot be read.
+    """
+    run = Run(
+        root,
+        config,
+        cohort.resolve(),
+        tuple(site.resolve() for site in second_sites),
+        ledger and ledger.resolve(),
+        state,
+    )
+    if (root / "run.json").exists():
+        _same(run, open_run(root, state=state))
+        return run
+    for path in (run.cohort, *run.second_sites):
+        open_cohort(path)  # a cohort that cannot be read is told before anything is made
+    if root.is_file() or (root.is_dir() and any(entry.name not in _HALF_MADE for entry in root.iterdir())):
+        raise SettingsError(f"{root} is not empty and no run folder; choose another folder")
+    return run
+
+
+def make_folder(run: Run) -> Run:
+    """Make the folder of a planned run, unless it stands.
+
+    Raises:
+        DataError: It cannot be written.
+    """
+    if not (run.root / "run.json").exists():
+        _make_private(run.private)
+        write_text(run.root / "config.toml", to_toml(run.config))
+        write_json(run.root / "environment.json", dict(environment()))
+        _write_identity(run)
+    return run
+
+
+def _make_private(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError as error:
+        raise DataError(f"cannot make {folder}: {error.strerror}; choose a folder that you may write") from error
+
+
+def _write_identity(run: Run) -> None:
+    """Last of all, so that a half-made folder is no run."""
+    write_json(
+        run.root / "run.json",
+        {
+            "id": secrets.token_hex(8),
+            "cohort": str(run.cohort),
+            "second_sites": [str(site) for site in run.second_sites],
+            "ledger": str(run.ledger) if run.ledger else "",
+        },
+        private=True,
+    )
+
+
+def _same(new: Run, old: Run) -> None:
+    """Refuse to mix two runs in one folder."""
+    if new.cohort != old.cohort or new.second_sites != old.second_sites:
+        raise SettingsError(
+            f"{old.root} holds a run on {old.cohort} with second sites "
+            f"{', '.join(map(str, old.second_sites)) or 'none'}; choose another folder"
+        )
+    if new.config != old.config:
+        raise SettingsError(
+            f"{old.root} holds a run with other settings (see {old.root / 'config.toml'}); choose another folder, "
+            "or --resume to go on with its own settings"
+        )
+
+
+def open_run(root: Path, *, state: Path) -> Run:
+    """Open a run folder.
+
+    Raises:
+        SettingsError: It is none.
+    """
+    if not (root / "run.json").exists():
+        raise SettingsError(f"{root} is no run folder (run.json is missing); make one with `angioshare run COHORT OUT`")
+    identity = read_json(root / "run.json")
+    text = (root / "config.toml").read_text(encoding="utf-8")
+    return Run(
+        root,
+        parse_config(text, name=str(root / "config.toml")),
+        Path(identity["cohort"]),
+        tuple(Path(site) for site in identity["second_sites"]),
+        Path(identity["ledger"]) if identity["ledger"] else None,
+        state,
+    )
