@@ -81,7 +81,7 @@ def test_branches_run_in_the_head_and_mostly_in_its_outer_shell(people):
 
 
 def test_the_lumen_fills_the_arterial_share_of_the_brain(people):
-    """A third of the 3 to 4 ml of blood in 100 ml of brain is arterial (Ito et al. 2001); most of it is modelled."""
+    """Of 100 ml of cortex 1.5 ml are arterial blood (Ito et al. 2005), arterioles included, which are not modelled."""
     for person in people:
         litres = np.sum(np.pi * person.tree.radius_mm**2 * lengths(person.tree)) / 1e6
         assert 0.003 < litres / 1.25 < 0.013

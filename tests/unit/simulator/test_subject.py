@@ -52,7 +52,7 @@ def test_the_seed_decides_everything(usual):
 
 
 def test_visible_arteries_fill_the_published_share_of_the_brain(full):
-    """Arteries hold about 1.2 % of the brain (Ito et al. 2001); not all are seen, and readers draw a margin."""
+    """Arteries hold 1.5 % of the cortex (Ito et al. 2005); not all are seen, and readers draw a margin."""
     assert 0.003 < full.label.sum() / full.brain.sum() < 0.025
 
 
