@@ -58,7 +58,7 @@ class TreeParameters(Settings):
         1.4,
         3.0,
         unit="mm",
-        source="Krejza et al. 2006",
+        source="Baz et al. 2021",
         says="Radius of the internal carotid artery in the siphon.",
     )
     mca_radius_mm: float = quantity(

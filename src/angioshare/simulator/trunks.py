@@ -1,6 +1,6 @@
 """The named arteries: where they run, what they spring from, and how people vary.
 
-Courses are read off anatomical descriptions (Rhoton 2002, "The supratentorial arteries" and "The cerebellar
+Courses are read off anatomical descriptions (Rhoton 2002, "The supratentorial arteries"; Rhoton 2000, "The cerebellar
 arteries") in the standard space of `head`. Right-sided courses are given; the left side is mirrored and then bent
 on its own.
 """
