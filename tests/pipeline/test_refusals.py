@@ -65,3 +65,12 @@ def test_a_folder_that_holds_something_else_is_left_alone(place, settings_file, 
     assert call(place, settings_file) == 2
     assert "choose another folder" in capsys.readouterr().err
     assert [path.name for path in (place / "run").iterdir()] == ["thesis.txt"]
+
+
+def test_privacy_cannot_be_claimed_for_copies_of_real_patches(place, settings_file, capsys):
+    for source in ("shuffled", "real"):
+        code = call(place, settings_file, "--set", f"sources.{source}.privacy={{noise_multiplier=1.0}}")
+        assert code == 2
+        assert "no private step" in capsys.readouterr().err
+        assert not (place / "run" / "public" / "synthetic" / source).exists()
+        shutil.rmtree(place / "run")

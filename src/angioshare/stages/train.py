@@ -7,6 +7,7 @@ from torch import nn
 from angioshare.cohort.cohort import open_cohort
 from angioshare.cohort.split import make_split
 from angioshare.config import PrivacySettings, SourceSettings
+from angioshare.errors import SettingsError
 from angioshare.patches.patchset import PatchSet
 from angioshare.patches.store import open_store, read_manifest
 from angioshare.privacy.calibration import auto_delta, calibrate_noise
@@ -63,6 +64,9 @@ def plan_of(
         subjects: Training subjects.
         patches_per_subject: The most that one subject may hold, a public number.
 
+    Raises:
+        SettingsError: The synthesizer takes no private step, so a privacy setting would promise what does not happen.
+
     Example:
         >>> schedule = Schedule(steps=1281 * 5, units=32)
         >>> plan = plan_of(PrivacySettings(noise_multiplier=0.65), schedule, patches=41000, subjects=41,
@@ -70,6 +74,10 @@ def plan_of(
         >>> plan.expected_units, plan.steps
         (32.0, 6405)
     """
+    if schedule.steps == 0:
+        raise SettingsError(
+            "privacy is set for a synthesizer that has no private step; leave privacy out of this source"
+        )
     units = patches if privacy.unit == "patch" else subjects
     delta = privacy.delta or auto_delta(units)
     event = StepEvent(

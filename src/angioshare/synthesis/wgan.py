@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -103,9 +104,9 @@ class Wgan:
             pair.checkpoint(start).load_networks()
         curve = Curve(folder / "curve.json", done)
         source = self._engine(engine, pair.D, len(patches), seed, done)
-        rows = UnitRows(
-            patches, self.context.unit, self.schedule().patches_per_unit, stream(seed, "wgan", "rows", str(done))
-        )
+        # In a private run even the choice of a subject's patches comes from the system: a seed never selects.
+        rng = stream(seed, "wgan", "rows", str(done)) if engine is None else np.random.default_rng()
+        rows = UnitRows(patches, self.context.unit, self.schedule().patches_per_unit, rng)
         shown = torch.from_numpy(patches.pairs(stream(seed, "wgan", "shown").integers(0, len(patches), 64)))
         progress.start("train", s.iterations, done)
         try:

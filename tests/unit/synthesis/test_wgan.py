@@ -7,6 +7,7 @@ import torch
 
 from angioshare.errors import BudgetExceeded, DataError, SettingsError
 from angioshare.patches.extract import PatchSettings
+from angioshare.privacy.selection import Draw
 from angioshare.progress import SilentProgress
 from angioshare.protocols import Context
 from angioshare.synthesis import losses
@@ -182,3 +183,21 @@ def test_a_synthesizer_that_is_not_there_and_a_wrong_setting_are_refused():
         assert build(name, {}, context)
     with pytest.raises(SettingsError, match=r"patches\.size=20"):
         build("wgan", SMALL, Context(patches=PatchSettings(size=20))).networks(0)
+
+
+def test_the_seed_chooses_no_patches_of_a_subject_in_a_private_run(real, tmp_path):
+    seen = []
+
+    class Rows(Spy):
+        def draw(self):
+            self.draws.append(Draw(np.array([0, 1])))
+            return self.draws[-1]
+
+        def step_gradient(self, draw, real, groups, synthetic, real_loss, synthetic_loss):
+            seen[-1].append(real.numpy().tobytes())
+            super(Spy, self).step_gradient(draw, real, groups, synthetic, real_loss, synthetic_loss)
+
+    for name in ("a", "b"):
+        seen.append([])
+        fit(wgan(unit="subject", subjects=2), real, tmp_path / name, lambda D, synthetic, done: Rows(D, 2, 2))
+    assert seen[0] != seen[1]
