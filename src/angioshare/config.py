@@ -71,6 +71,15 @@ class EvaluationSettings(Settings):
 
     mapped_subjects: int = Field(1, ge=0, description="Subjects of each site whose error maps are drawn.")
     sample_grid: int = Field(8, ge=1, le=64, description="Pairs of each source that the report shows.")
+    features: str = Field(
+        "scattering", description="Feature network of distances between patches: scattering, inception, or a file."
+    )
+    fidelity_patches: int = Field(
+        2000, ge=0, le=100_000, description="Patches of each source that are compared with real ones; 0 compares none."
+    )
+    similarity_patches: int = Field(
+        1000, ge=0, le=10_000, description="Patches of each source whose SSIM is taken pair by pair; 0 takes none."
+    )
 
 
 class Config(Settings):
@@ -78,6 +87,9 @@ class Config(Settings):
 
     title: str = Field("AngioShare run", max_length=120, description="Title of the report.")
     seed: int = Field(0, description="Seed of patch places, U-Nets and figures. Public.")
+    device: str = Field(
+        "cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="Where networks run: cpu, cuda, cuda:1, ..., mps."
+    )
     threads: int = Field(0, ge=0, le=256, description="Threads of tensor operations; 0 leaves the library's choice.")
     workers: int = Field(1, ge=1, le=256, description="Processes that train U-Nets or simulate side by side.")
     split: SplitSettings = Field(default_factory=SplitSettings, description="Which subjects train, validate, test.")

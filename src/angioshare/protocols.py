@@ -18,6 +18,11 @@ from angioshare.types import FloatArray, Provenance
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from angioshare.privacy.release import Release
+
+EVERY_UNIT = 1 << 40
+"""As `Schedule.units`: more than there are, so that everybody takes part in the step."""
+
 
 class CriticEngine(Protocol):
     """Gives the gradient of one critic step, private (`privacy.engine`) or not (`synthesis.plain`)."""
@@ -58,6 +63,9 @@ class EngineFactory(Protocol):
     def __call__(self, critic: "nn.Module", synthetic: int, steps_done: int) -> CriticEngine:
         """Build it for `synthetic` generated pairs a step, after `steps_done` steps of earlier starts."""
 
+    def mean(self, vectors: FloatArray) -> "Release":
+        """Release the noisy mean of one vector per unit, shape (n, d); the plan must be one step with everybody."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
@@ -82,11 +90,13 @@ class Context:
         patches: How patches are cut; the edge of a patch stands here.
         unit: The privacy unit.
         provenance: What its output reveals, if it learns from real patches.
+        device: Where networks run, in torch's words.
     """
 
     patches: PatchSettings
     unit: PrivacyUnit = "patch"
     provenance: Provenance = "unprotected"
+    device: str = "cpu"
 
 
 class TrainedSynthesizer(Protocol):

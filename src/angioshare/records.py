@@ -29,6 +29,10 @@ class Record:
         synthesizer: Registry name of the synthesizer, or `""`.
         seed: Seed of the run that gave it.
         provenance: What the number reveals.
+        point: Name of the point of a study that gave it, or `""`.
+        noise_multiplier: Of that point's private steps; `None` where none was charged.
+        epsilon_patch: What the point's statement says for one patch; `None` where there is no guarantee, or no study.
+        epsilon_subject: The same for one subject.
     """
 
     stage: str
@@ -41,6 +45,10 @@ class Record:
     synthesizer: str = ""
     seed: int = 0
     provenance: Provenance = "unprotected"
+    point: str = ""
+    noise_multiplier: float | None = None
+    epsilon_patch: float | None = None
+    epsilon_subject: float | None = None
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:

@@ -84,8 +84,8 @@ def test_removing_a_subject_with_all_its_patches_moves_the_sum_by_at_most_the_cl
     clipped = ClippedGradients(critic_of(seed, torch.float32), clip, most_rows=2)
     rows = as_rows([patch for subject in subjects for patch in subject], torch.float32)
     groups = torch.tensor([index for index, subject in enumerate(subjects) for _ in subject])
-    whole = clipped.clipped_sum_by_loop(rows, groups, loss)
-    without = clipped.clipped_sum_by_loop(rows[groups != gone], groups[groups != gone], loss)
+    whole = clipped.clipped_sum_of_units(rows, groups, loss)
+    without = clipped.clipped_sum_of_units(rows[groups != gone], groups[groups != gone], loss)
     assert difference(whole, without) <= clip
 
 
@@ -100,8 +100,8 @@ def test_removing_one_patch_of_a_subject_is_at_most_a_replacement_of_the_subject
     clipped = ClippedGradients(critic_of(seed, torch.float32), clip)
     rows = as_rows([*patches, *other], torch.float32)
     groups = torch.tensor([0] * len(patches) + [1] * len(other))
-    whole = clipped.clipped_sum_by_loop(rows, groups, loss)
-    assert difference(whole, clipped.clipped_sum_by_loop(rows[1:], groups[1:], loss)) <= 2 * clip
+    whole = clipped.clipped_sum_of_units(rows, groups, loss)
+    assert difference(whole, clipped.clipped_sum_of_units(rows[1:], groups[1:], loss)) <= 2 * clip
 
 
 @settings(deadline=None, max_examples=75)

@@ -100,6 +100,32 @@ def test_nothing_unprotected_stands_on_the_shareable_page(run):
     assert not [value for value in dice if f">{value}" in page]
 
 
+def test_every_source_is_compared_with_training_and_test_patches(run):
+    found = {(r["trained_on"], r["metric"]): r for r in records(run) if r["stage"] == "fidelity"}
+    for source in ("real", "wgan", "wgan-private", "wgan-subject", "simulator", "shuffled"):
+        train, test, difference = (
+            found[source, f"fd_scattering_{against}"] for against in ("train", "test", "difference")
+        )
+        assert difference["value"] == pytest.approx(test["value"] - train["value"])
+        assert {one["provenance"] for one in (train, test, difference)} == {"unprotected"}
+        assert found[source, "ssim_mean"]["value"] <= 1
+    assert found["wgan-private", "ssim_mean"]["provenance"] == "dp"
+    assert found["wgan", "ssim_mean"]["provenance"] == "unprotected"
+    assert 0 < found["real", "fd_scattering_train"]["value"] < found["wgan", "fd_scattering_train"]["value"]
+
+
+def test_features_are_kept_on_the_private_side_and_any_two_sets_of_a_run_can_be_compared(run, capsys):
+    kept = list((run / "private" / "features").glob("*.npy"))
+    assert kept
+    assert main(["fidelity", f"{run}:wgan-private", f"{run}:test", "--json"]) == 0
+    named = json.loads(capsys.readouterr().out)
+    assert (named["a"], named["b"], named["provenance"]) == ("wgan-private", "test", "unprotected")
+    assert main(["fidelity", str(run), f"{run}:simulator", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["a"] == "wgan-private"
+    assert main(["fidelity", f"{run}:mars", str(run)]) == 2
+    assert "choose one of train, test, real" in capsys.readouterr().err
+
+
 def test_the_ledger_holds_every_private_step_and_its_chain(run, place, capsys):
     assert main(["ledger", str(run), "--check", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from angioshare.errors import PrivacyError, SettingsError
 from angioshare.privacy import kernels
-from angioshare.privacy.clipping import ClippedGradients, Loss
+from angioshare.privacy.backward import Loss
+from angioshare.privacy.clipping import ClippedGradients
 
 FAILED = (AssertionError, pytest.fail.Exception, RuntimeError)
 LAYERS: dict[str, tuple[nn.Module, tuple[int, ...]]] = {
@@ -76,7 +77,7 @@ def test_unit_gradients_equal_a_loop_over_units_for_each_layer(name: str, clip_n
     expected = by_hand(critic, rows, cubed, clip_norm * (1 - 1e-5))
     scale = max(1.0, distance(expected, [torch.zeros_like(g) for g in expected]))
     assert distance(as_units(clipped, rows, cubed), expected) < 1e-10 * scale
-    assert distance(clipped.clipped_sum_by_loop(rows, torch.arange(5), cubed), expected) < 1e-10 * scale
+    assert distance(clipped.clipped_sum_of_units(rows, torch.arange(5), cubed), expected) < 1e-10 * scale
 
 
 def test_unit_gradients_equal_a_loop_for_the_published_critic() -> None:
@@ -109,7 +110,7 @@ def test_a_units_rows_count_as_their_mean_and_are_clipped_once(
         norm = float(torch.sqrt(sum((g**2).sum() for g in gradient)))
         for total, g in zip(expected, gradient, strict=True):
             total += g * min(1.0, 0.2 * (1 - 1e-5) / norm)
-    found = ClippedGradients(critic, 0.2, most_rows=2).clipped_sum_by_loop(x, groups, cubed)
+    found = ClippedGradients(critic, 0.2, most_rows=2).clipped_sum_of_units(x, groups, cubed)
     assert distance(found, expected) < 1e-12
 
 
@@ -117,7 +118,9 @@ class BatchClipped(ClippedGradients):
     """Clips the mean gradient of the batch."""
 
     def clipped_sum(self, rows: Tensor, losses: Sequence[tuple[int, Loss, float]]) -> list[Tensor]:
-        whole = self._mean_gradient(list(self._critic), self.parameters(), rows, losses[0][1])
+        one_group = torch.zeros(len(rows), dtype=torch.int64)
+        none = [torch.zeros_like(p) for p in self.parameters()]
+        whole = next(iter(self._mean_gradients(rows, one_group, losses[0][1])), none)
         factor = self._factors(sum(g.double().square().sum() for g in whole).view(1)).item()
         return [g * factor * len(rows) for g in whole]
 
@@ -125,15 +128,15 @@ class BatchClipped(ClippedGradients):
 class LayerClipped(ClippedGradients):
     """Clips each layer to C by itself."""
 
-    def _one_pass(self, layers: list[nn.Module], rows: Tensor, pieces: list[tuple[int, Loss, float]]) -> list[Tensor]:
+    def _one_pass(self, rows: Tensor, pieces: list[tuple[int, Loss, float]]) -> list[Tensor]:
         whole = kernels.squared_norms
         found = []
         for index in range(len(self.parameters())):
             kernels_of_one = iter(range(100))
-            self_only = lambda layer, a, g, n=index, k=kernels_of_one: whole(layer, a, g) * (next(k) == n)  # noqa: E731
+            self_only = lambda kept, n=index, k=kernels_of_one: whole(kept) * (next(k) == n)  # noqa: E731
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr("angioshare.privacy.clipping.squared_norms", self_only)
-                found.append(super()._one_pass(layers, rows, pieces)[index])
+                found.append(super()._one_pass(rows, pieces)[index])
         return found
 
 
@@ -215,7 +218,7 @@ class LetsEverythingThrough(ClippedGradients):
     """Runs whatever it is given."""
 
     def __init__(self, critic: nn.Module, clip_norm: float) -> None:
-        self._critic, self._bound, self._most_rows = critic, clip_norm, 256
+        self._passes, self._bound, self._most_rows = critic, clip_norm, 256
 
 
 class Overridden(nn.Sequential):
@@ -299,7 +302,7 @@ def test_no_rows_give_zero(critic: nn.Sequential, rows: Callable[[int], Tensor])
     clipped = ClippedGradients(critic, 1.0)
     for found in (
         as_units(clipped, rows(0), cubed),
-        clipped.clipped_sum_by_loop(rows(0), torch.zeros(0, dtype=torch.int64), cubed),
+        clipped.clipped_sum_of_units(rows(0), torch.zeros(0, dtype=torch.int64), cubed),
     ):
         assert [g.abs().max().item() for g in found] == [0.0] * 7
 

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from angioshare.errors import BudgetExceeded, PrivacyError, SettingsError
 from angioshare.privacy.accounting import guarantee
+from angioshare.privacy.backward import Loss
 from angioshare.privacy.chain import spent
-from angioshare.privacy.clipping import ClippedGradients, Loss
+from angioshare.privacy.clipping import ClippedGradients
 from angioshare.privacy.engine import RESERVED_AT_ONCE, PrivateEngine
 from angioshare.privacy.entropy import KeyStream
 from angioshare.privacy.events import Spend
@@ -21,6 +22,7 @@ from angioshare.privacy.ledger import Ledger, read_lines
 from angioshare.privacy.noise import GaussianNoise
 from angioshare.privacy.plan import PrivacyPlan
 from angioshare.privacy.selection import Draw, PoissonSelector
+from angioshare.team import Team
 
 FAILED = (AssertionError, pytest.fail.Exception, PrivacyError)
 Plan = Callable[..., PrivacyPlan]
@@ -107,11 +109,11 @@ class ClipsTheBatch(PrivateEngine):
 
         class Batch(ClippedGradients):
             def clipped_sum(self, rows: Tensor, losses: object) -> list[Tensor]:
-                loose = ClippedGradients(self._critic, 1e9).clipped_sum(rows, losses)  # type: ignore[arg-type]
+                loose = ClippedGradients(self._passes.critic, 1e9).clipped_sum(rows, losses)  # type: ignore[arg-type]
                 norm = float(torch.sqrt(sum(g.square().sum() for g in loose)))
                 return [g * min(1.0, clip / norm) for g in loose]
 
-        self._clipped = Batch(self._clipped._critic, clip)
+        self._clipped = Batch(self._clipped._passes.critic, clip)
 
 
 def check_gradient_is_the_formula(
@@ -159,7 +161,7 @@ def test_subject_gradient_is_the_formula(plan: Plan, critic: nn.Module, rows: Ro
     )
     engine.step_gradient(engine.draw(), rows(6), groups, rows(2), squared, plus)
     quiet = ClippedGradients(critic, 0.3)
-    private = quiet.clipped_sum_by_loop(rows(6), groups, squared)
+    private = quiet.clipped_sum_of_units(rows(6), groups, squared)
     free = quiet.clipped_sum(rows(2), [(2, plus, 0.5)])
     for parameter, p, f in zip(critic.parameters(), private, free, strict=True):
         assert torch.allclose(parameter.grad, p / chosen.expected_units + f, atol=1e-7)
@@ -406,10 +408,14 @@ def test_a_selector_that_does_not_fit_the_plan_is_refused(plan: Plan, critic: nn
         )
 
 
-def test_several_processes_are_refused(plan: Plan, critic: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
-    with pytest.raises(PrivacyError, match="one process"):
-        PrivateEngine(plan=plan(), critic=critic, synthetic_rows=0, ledger=None, run="r")
+def test_only_the_leader_of_a_team_charges(plan: Plan, critic: nn.Module, tmp_path: Path) -> None:
+    team = Team()
+    team.rank, team.size = 1, 2
+    with (
+        Ledger.open(tmp_path / "ledger.jsonl", subjects={"a": "ab"}) as ledger,
+        pytest.raises(PrivacyError, match="leader"),
+    ):
+        PrivateEngine(plan=plan(), critic=critic, synthetic_rows=0, ledger=ledger, run="r", team=team)
 
 
 def test_rows_must_be_those_of_the_draw(plan: Plan, critic: nn.Module, rows: Rows) -> None:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from scipy import stats
@@ -193,3 +194,26 @@ def test_noise_without_size_is_refused(std: float) -> None:
 def test_a_single_summand_is_refused() -> None:
     with pytest.raises(SettingsError, match="summands"):
         GaussianNoise(summands=1)
+
+
+class OnAGrid(GaussianNoise):
+    """Multiplies radius and sine in float32."""
+
+    def _box_muller(self, pairs: int) -> npt.NDArray[np.float64]:
+        return super()._box_muller(pairs).astype(np.float32).astype(np.float64)
+
+
+def check_noise_lies_on_no_coarse_grid(make: Callable[[], GaussianNoise]) -> None:
+    """Hardly any number may be one that float32 sums can make: multiples of 2^-34, here, out of 2^-48 or finer."""
+    scaled = make().normal(20_000).numpy() * np.sqrt(2) * 2.0**34
+    assert (np.abs(scaled - np.round(scaled)) < 1e-3).mean() < 0.02
+
+
+def test_noise_lies_on_no_coarse_grid() -> None:
+    check_noise_lies_on_no_coarse_grid(GaussianNoise)
+
+
+@pytest.mark.parametrize("mutant", [OnAGrid])
+def test_check_of_grids_catches(mutant: type[GaussianNoise]) -> None:
+    with pytest.raises(AssertionError):
+        check_noise_lies_on_no_coarse_grid(mutant)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from angioshare import __version__
-from angioshare.cli import data, privacy, runs, settings
+from angioshare.cli import data, fidelity, privacy, runs, settings, study
 from angioshare.cli.output import answer, say
 from angioshare.errors import AngioShareError
 
@@ -38,7 +38,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for commands in (runs.COMMANDS, data.COMMANDS, privacy.COMMANDS, settings.COMMANDS):
+for commands in (runs.COMMANDS, data.COMMANDS, fidelity.COMMANDS, privacy.COMMANDS, settings.COMMANDS, study.COMMANDS):
     for name, function in commands.items():
         app.command(name)(_guarded(function))
 settings.config_app.command("show")(_guarded(settings.show))

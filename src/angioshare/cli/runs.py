@@ -1,5 +1,6 @@
 """Commands that make and work on run folders: `demo`, `run`, and one for each stage."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,7 +35,7 @@ def run(
     preset: Annotated[str | None, typer.Option(help="Shipped settings; see `angioshare presets`.")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings file (TOML).")] = None,
     changes: Annotated[list[str] | None, typer.Option("--set", help="key=value on top; may be repeated.")] = None,
-    device: Annotated[str, typer.Option(help="Where networks run: cpu.")] = "cpu",
+    device: Annotated[str | None, typer.Option(help="Where networks run: cpu, cuda, cuda:1, ..., mps.")] = None,
     ledger: Annotated[Path | None, typer.Option(help="The cohort's ledger, where it cannot stand beside it.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the folder's own settings.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List stages, what is missing, and epsilon.")] = False,
@@ -45,8 +46,8 @@ def run(
     from angioshare.stages.folder import make_folder, open_run, planned_run
     from angioshare.stages.pipeline import outlook, pipeline
 
-    if device != "cpu":
-        raise SettingsError(f"--device {device} is not supported yet; choose cpu")
+    if device is not None:
+        changes = [*(changes or ()), f"device={json.dumps(device)}"]
     if preset is not None and config is not None:
         raise SettingsError("--preset and --config exclude each other; give one")
     if resume and (out / "run.json").exists():
@@ -98,8 +99,12 @@ def _stage(name: str, sentence: str) -> Callable[..., None]:
     def command(out: Folder, as_json: Json = False) -> None:
         from angioshare.stages.folder import open_run
         from angioshare.stages.pipeline import STAGE_FUNCTIONS
+        from angioshare.team import join
 
         this = open_run(out, state=state_folder())
+        if name == "train" and not join().leads:
+            STAGE_FUNCTIONS[name](this, progress())  # the leader holds the folder, writes and answers
+            return
         with this.alone():
             STAGE_FUNCTIONS[name](this, progress())
         if as_json:

@@ -1,9 +1,9 @@
 """The clipped sum of unit gradients: what one unit adds to it is at most C, whatever the unit holds.
 
-Two ways, the same numbers. `clipped_sum` (a unit is a row) keeps, in one forward and one backward pass, each layer's
-input and output derivative, finds each row's gradient norm from them, and then makes one weighted product per layer;
-no row's gradient outlives its layer. `clipped_sum_by_loop` takes one ordinary backward pass per unit: the obvious twin,
-and the way to go when a unit has many rows, as a subject has patches.
+One forward and one backward pass keep each layer's input and output derivative (`backward.py`). Where a unit is a row,
+the norms of all rows' gradients come from these, then one weighted product per layer gives the sum; no row's gradient
+outlives its layer unless it is small. Where a unit has many rows, as a subject has patches, the pass is shared by
+several units and each unit's mean gradient is made from its share, clipped and added.
 
 Three details carry the bound:
 
@@ -13,18 +13,15 @@ Three details carry the bound:
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from angioshare.errors import PrivacyError, SettingsError
-from angioshare.privacy.kernels import squared_norms, trainable, weighted_gradients
-from angioshare.privacy.layers import LEARNING, allowed_layers
-
-Loss = Callable[[Tensor], Tensor]
-"""Maps scores, shape (n,), to one loss each, shape (n,)."""
+from angioshare.errors import SettingsError
+from angioshare.privacy.backward import BookKeeping, Loss, Piece, checked, factors, full_precision, microbatches
+from angioshare.privacy.kernels import squared_norms, weighted_gradients
+from angioshare.privacy.summation import square
 
 ROUNDING = 1e-5
 """Share of C that is left for rounding errors."""
@@ -37,6 +34,7 @@ class ClippedGradients:
         critic: A Sequential of allowed layers.
         clip_norm: Bound C on the L2 norm of one unit's gradient over all parameters together, > 0. Public.
         most_rows: So many rows go through the critic at once, >= 1; larger draws are cut, never truncated.
+        usual_rows: About how many rows a pass has, >= 1; for speed alone. Public.
 
     Raises:
         PrivacyError: The critic has a layer that is not known to be safe.
@@ -47,13 +45,13 @@ class ClippedGradients:
         for any content: NaN, infinity, huge or zero.
     """
 
-    def __init__(self, critic: nn.Module, clip_norm: float, most_rows: int = 256) -> None:
+    def __init__(self, critic: nn.Module, clip_norm: float, most_rows: int = 256, usual_rows: int = 32) -> None:
         if not (math.isfinite(clip_norm) and clip_norm > 0):
             raise SettingsError(f"clip_norm={clip_norm} must be finite and > 0")
         if most_rows < 1:
             raise SettingsError(f"most_rows={most_rows} must be at least 1")
-        self._critic, self._bound, self._most_rows = critic, clip_norm * (1 - ROUNDING), most_rows
-        self.parameters()
+        self._bound, self._most_rows = clip_norm * (1 - ROUNDING), most_rows
+        self._passes = BookKeeping(critic, max(1, min(most_rows, usual_rows)))
 
     def parameters(self) -> list[nn.Parameter]:
         """The trainable parameters, in the order of every sum.
@@ -61,13 +59,10 @@ class ClippedGradients:
         Raises:
             PrivacyError: There are none, or the critic has a layer that is not known to be safe.
         """
-        found = self._parameters(allowed_layers(self._critic))
-        if not found:
-            raise PrivacyError("critic has no trainable parameter; switch requires_grad on before its step")
-        return found
+        return self._passes.parameters()
 
-    def clipped_sum(self, rows: Tensor, losses: Sequence[tuple[int, Loss, float]]) -> list[Tensor]:
-        """Sum over rows, each a unit, by one book-keeping pass.
+    def clipped_sum(self, rows: Tensor, losses: Sequence[Piece]) -> list[Tensor]:
+        """Sum over rows, each a unit.
 
         Args:
             rows: Shape (n, ...). May be empty.
@@ -83,21 +78,14 @@ class ClippedGradients:
             >>> clipped.clipped_sum(torch.tensor([[3.0, 4.0]]), [(1, lambda s: s, 1.0)])[0].round(decimals=3)
             tensor([[0.6000, 0.8000]])
         """
-        layers = allowed_layers(self._critic)  # again at each step: a layer may have been exchanged meanwhile
-        sums = [torch.zeros_like(parameter) for parameter in self._parameters(layers)]
-        begin = 0
-        for count, _, _ in losses:
-            if count < 0 or begin + count > len(rows):
-                raise SettingsError(f"losses speak of {begin + count} rows, but there are {len(rows)}")
-            begin += count
-        with _full_precision(rows):
-            for part, pieces in _microbatches(rows, losses, self._most_rows):
-                for total, added in zip(sums, self._one_pass(layers, part, pieces), strict=True):
-                    total += added
-        return sums
+        checked(losses, len(rows))
+        parameters = self.parameters()
+        with full_precision(rows):
+            parts = [self._one_pass(part, pieces) for part, pieces in microbatches(rows, losses, self._most_rows)]
+            return _added(parts, parameters)
 
-    def clipped_sum_by_loop(self, rows: Tensor, groups: Tensor, loss: Loss) -> list[Tensor]:
-        """Sum over units by one backward pass each; a unit's gradient is the mean over its rows.
+    def clipped_sum_of_units(self, rows: Tensor, groups: Tensor, loss: Loss) -> list[Tensor]:
+        """Sum over units that have several rows each; a unit's gradient is the mean over its rows.
 
         Args:
             rows: Shape (n, ...). May be empty.
@@ -107,109 +95,73 @@ class ClippedGradients:
         Returns:
             One tensor per trainable parameter.
         """
-        layers = allowed_layers(self._critic)
-        parameters = self._parameters(layers)
+        parameters = self.parameters()
         sums = [torch.zeros_like(parameter) for parameter in parameters]
-        with _full_precision(rows):
-            for unit in torch.unique(groups).tolist():
-                gradients = self._mean_gradient(layers, parameters, rows[groups == unit], loss)
-                squared = torch.stack([gradient.double().square().sum() for gradient in gradients]).sum()
+        with full_precision(rows):
+            for gradient in self._mean_gradients(rows, groups, loss):
+                squared = torch.stack([square(part.reshape(1, -1))[0] for part in gradient]).sum()
                 factor = self._factors(squared).item()
                 if factor > 0:
-                    for total, gradient in zip(sums, gradients, strict=True):
-                        total.add_(gradient, alpha=factor)
+                    for total, part in zip(sums, gradient, strict=True):
+                        total.add_(part, alpha=factor)
         return sums
 
-    def _one_pass(self, layers: list[nn.Module], rows: Tensor, pieces: list[tuple[int, Loss, float]]) -> list[Tensor]:
-        """Forward and backward with book-keeping, then norms, then one weighted product per layer."""
-        inputs, outputs, scores = _forward(layers, rows)
-        wanted = [z for z in outputs if z.requires_grad]
-        derivatives = torch.autograd.grad(scores, wanted, _score_derivatives(scores.detach(), pieces))
-        kept = [(layer, a, g) for layer, a, g in zip(_learning(layers), inputs, derivatives, strict=True)]
-        norms = sum((squared_norms(layer, a, g) for layer, a, g in kept), torch.zeros(len(rows), dtype=torch.float64))
-        public = torch.cat([torch.full((count,), factor, dtype=torch.float64) for count, _, factor in pieces])
-        weights = self._factors(norms) * public.to(norms.device)
-        return [sums for layer, a, g in kept for sums in weighted_gradients(layer, a, g, weights)]
+    def _one_pass(self, rows: Tensor, pieces: list[Piece]) -> list[Tensor]:
+        """Book-keeping, then norms, then one weighted product per layer."""
+        kept = self._passes.run(rows, pieces)
+        norms = torch.stack([squared_norms(entry) for entry in kept]).sum(0)
+        weights = self._factors(norms) * factors(pieces, rows)
+        return [total for entry in kept for total in weighted_gradients(entry, weights)]
 
-    def _mean_gradient(
-        self, layers: list[nn.Module], parameters: list[nn.Parameter], rows: Tensor, loss: Loss
-    ) -> list[Tensor]:
-        """The gradient of the mean loss over rows, in as many passes as memory asks for."""
-        mean = [torch.zeros_like(parameter) for parameter in parameters]
-        for part in torch.split(rows, self._most_rows):
-            _, _, scores = _forward(layers, part)
-            outward = _score_derivatives(scores.detach(), [(len(part), loss, 1.0)]) / len(rows)
-            for total, added in zip(mean, torch.autograd.grad(scores, parameters, outward), strict=True):
-                total += added
-        return mean
+    def _mean_gradients(self, rows: Tensor, groups: Tensor, loss: Loss) -> Iterator[list[Tensor]]:
+        """The gradient of the mean loss over the rows of each unit, one unit after the other."""
+        order = torch.argsort(groups, stable=True)
+        _, counts = torch.unique(groups, return_counts=True)
+        for units in _packed(counts.tolist(), self._most_rows):
+            mine, order = order[: sum(units)], order[sum(units) :]
+            if len(units) == 1:
+                parts = [self._unclipped(part, pieces, 1 / len(mine)) for part, pieces in
+                         microbatches(rows[mine], [(len(mine), loss, 1.0)], self._most_rows)]  # fmt: skip
+                yield _added(parts, [])
+                continue
+            kept = self._passes.run(rows[mine], [(len(mine), loss, 1.0)])
+            begin = 0
+            for count in units:
+                weights = torch.full((count,), 1 / count, dtype=torch.float64, device=rows.device)
+                shares = [entry.part(begin, begin + count) for entry in kept]
+                yield [total for share in shares for total in weighted_gradients(share, weights)]
+                begin += count
+
+    def _unclipped(self, rows: Tensor, pieces: list[Piece], weight: float) -> list[Tensor]:
+        """Sum over rows of weight times gradient."""
+        weights = torch.full((len(rows),), weight, dtype=torch.float64, device=rows.device)
+        return [total for entry in self._passes.run(rows, pieces) for total in weighted_gradients(entry, weights)]
 
     def _factors(self, squared: Tensor) -> Tensor:
         """min(1, C / norm) of each unit, shape (n,); zero where the norm is not finite.
 
         A norm of more than 1e30 C counts as not finite: scaled down in float32 it would not keep its digits.
         """
-        factors = (self._bound / squared.sqrt().clamp_min(1e-300)).clamp_max(1.0)
-        return torch.where(squared <= (1e30 * self._bound) ** 2, factors, 0.0)
-
-    @staticmethod
-    def _parameters(layers: list[nn.Module]) -> list[nn.Parameter]:
-        return [parameter for layer in _learning(layers) for parameter in trainable(layer)]
+        found = (self._bound / squared.sqrt().clamp_min(1e-300)).clamp_max(1.0)
+        return torch.where(squared <= (1e30 * self._bound) ** 2, found, 0.0)
 
 
-def _learning(layers: list[nn.Module]) -> list[nn.Module]:
-    """The layers that have something to train."""
-    return [layer for layer in layers if isinstance(layer, LEARNING) and trainable(layer)]
+def _added(parts: list[list[Tensor]], parameters: list[nn.Parameter]) -> list[Tensor]:
+    """Sum of the parts, each a tensor per parameter; zeros if there is none."""
+    if not parts:
+        return [torch.zeros_like(parameter) for parameter in parameters]
+    for part in parts[1:]:
+        torch._foreach_add_(parts[0], part)
+    return parts[0]
 
 
-def _forward(layers: list[nn.Module], rows: Tensor) -> tuple[list[Tensor], list[Tensor], Tensor]:
-    """Run the critic and keep input and output of each layer that trains; scores have shape (n,)."""
-    inputs, outputs, learning = [], [], set(map(id, _learning(layers)))
-    x = rows.detach()
-    with torch.enable_grad():
-        for layer in layers:
-            before, x = x, layer(x)
-            if id(layer) in learning:
-                inputs.append(before.detach())
-                outputs.append(x)
-        if x.numel() != len(rows):
-            shape = tuple(x.shape)
-            raise SettingsError(f"critic gives shape {shape} for {len(rows)} rows; it must give one score each")
-        return inputs, outputs, x.reshape(len(rows))
-
-
-@contextmanager
-def _full_precision(rows: Tensor) -> Iterator[None]:
-    """Compute in the parameters' own precision, whatever the surrounding code has switched on."""
-    convolutions, products = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-    try:
-        with torch.no_grad(), torch.autocast(rows.device.type, enabled=False):
-            yield
-    finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, products
-
-
-def _score_derivatives(scores: Tensor, pieces: list[tuple[int, Loss, float]]) -> Tensor:
-    """Derivative d loss / d score of each row, shape (n,), each loss seeing one score alone."""
-    parts = torch.split(scores, [count for count, _, _ in pieces])
-    found = []
-    for part, (_, loss, _) in zip(parts, pieces, strict=True):
-        single = torch.func.grad(lambda score, loss=loss: loss(score.reshape(1)).reshape(()))
-        found.append(torch.func.vmap(single)(part) if len(part) else part)
-    return torch.cat(found)
-
-
-def _microbatches(
-    rows: Tensor, losses: Sequence[tuple[int, Loss, float]], most: int
-) -> list[tuple[Tensor, list[tuple[int, Loss, float]]]]:
-    """Cut rows and their losses into parts of at most `most` rows; no rows give no part."""
-    cut = []
-    for begin in range(0, sum(count for count, _, _ in losses), most):
-        pieces, start = [], 0
-        for count, loss, factor in losses:
-            inside = min(start + count, begin + most) - max(start, begin)
-            if inside > 0:
-                pieces.append((inside, loss, factor))
-            start += count
-        cut.append((rows[begin : begin + sum(piece[0] for piece in pieces)], pieces))
-    return cut
+def _packed(counts: list[int], most: int) -> Iterator[list[int]]:
+    """Bring units together, in order, whose rows fit into one pass; a unit that is larger stands alone."""
+    pack: list[int] = []
+    for count in counts:
+        if pack and sum(pack) + count > most:
+            yield pack
+            pack = []
+        pack.append(count)
+    if pack:
+        yield pack

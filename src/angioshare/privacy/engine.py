@@ -14,16 +14,19 @@ Each parameter's gradient is then
 The first term is the mechanism that the ledger is charged for; the second never meets a real patch and is free.
 """
 
+import math
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from angioshare.errors import BudgetExceeded, PrivacyError, SettingsError
 from angioshare.privacy.accounting import guarantee
+from angioshare.privacy.backward import Loss
 from angioshare.privacy.calibration import steps_for
-from angioshare.privacy.clipping import ClippedGradients, Loss
+from angioshare.privacy.clipping import ClippedGradients
 from angioshare.privacy.events import Spend, merged
 from angioshare.privacy.ledger import Ledger
 from angioshare.privacy.noise import GaussianNoise
@@ -31,9 +34,11 @@ from angioshare.privacy.plan import PrivacyPlan
 from angioshare.privacy.selection import Draw, PoissonSelector
 from angioshare.privacy.statements import SEEDED, UNLEDGERED, state
 from angioshare.privacy.unit import PrivacyStatement
+from angioshare.team import Team
 
 RESERVED_AT_ONCE = 64
 """Steps that one line of the ledger reserves: a kill counts at most so many too much."""
+_STOPPED = np.array([-1])  # what the leader tells instead of a draw
 _GLANCES = 20  # epsilon for the progress is calculated so often in a run; in between, the next higher one is shown
 
 
@@ -50,13 +55,15 @@ class PrivateEngine:
         noise: Source of noise; None makes a fresh one from the operating system.
         selector: Draws units; None makes a fresh one from the operating system.
         most_rows: So many rows go through the critic at once.
+        team: Processes that share the training; None finds them. Only the leader has a ledger, draws and noises.
         released: What the statement speaks of.
 
     Raises:
         PrivacyError: The critic has a layer that is not known to be safe, or the selector does not fit the plan.
 
     Guarantees:
-        See `plan.py`. Selection and noise are fresh at every start and cannot be stored.
+        See `plan.py`. Selection and noise are fresh at every start and cannot be stored. In a team each unit belongs
+        to one process, and the sum over all processes is noised once.
     """
 
     def __init__(
@@ -71,10 +78,13 @@ class PrivateEngine:
         noise: GaussianNoise | None = None,
         selector: PoissonSelector | None = None,
         most_rows: int = 256,
+        team: Team | None = None,
         released: tuple[str, ...] = ("the trained synthesizer and all that it draws",),
     ) -> None:
         self.plan, self.run, self.synthetic_rows = plan, run, synthetic_rows
-        self._clipped = ClippedGradients(critic, plan.clip_norm, most_rows)
+        self._team = team if team is not None else Team()
+        usual_rows = math.ceil((plan.expected_units + synthetic_rows) / self._team.size)
+        self._clipped = ClippedGradients(critic, plan.clip_norm, most_rows, usual_rows)
         self._noise = noise if noise is not None else GaussianNoise()
         self._selector = selector or PoissonSelector(plan.n_units, plan.sampling_probability)
         if (self._selector.n_units, self._selector.probability) != (plan.n_units, plan.sampling_probability):
@@ -82,8 +92,8 @@ class PrivateEngine:
                 f"selector draws from {self._selector.n_units} units with probability {self._selector.probability}, "
                 f"but the plan says {plan.n_units} and {plan.sampling_probability}; make it from the plan"
             )
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            raise PrivacyError("several processes would each draw and noise for themselves; run in one process")
+        if ledger is not None and not self._team.leads:
+            raise PrivacyError(f"process {self._team.rank} is not the leader, who alone charges; give it no ledger")
         self._ledger, self._released = ledger, released
         self._planned = plan.steps if steps is None else steps
         earlier = ledger.spends() if ledger is not None else []
@@ -109,6 +119,26 @@ class PrivateEngine:
         Guarantees:
             The step's charge is on disk before anybody knows who was drawn.
         """
+        if not self._team.leads:
+            return self._led_draw()
+        try:
+            draw = self._charged_draw()
+        except BaseException:
+            self._team.told_by_leader(_STOPPED)
+            raise
+        self._current = Draw(self._team.own(self._team.told_by_leader(draw.indices))) if self._team.size > 1 else draw
+        return self._current
+
+    def _led_draw(self) -> Draw:
+        """What the leader drew, as far as this process owns it."""
+        drawn = self._team.told_by_leader(None)
+        if drawn.tolist() == _STOPPED.tolist():
+            raise self._refusal()
+        self._made += 1
+        self._current = Draw(self._team.own(drawn))
+        return self._current
+
+    def _charged_draw(self) -> Draw:
         if self.steps_left <= 0:
             raise self._refusal()
         if self._reserved_left == 0 and self._ledger is not None:
@@ -116,8 +146,7 @@ class PrivateEngine:
             self._reservation = self._ledger.reserve(self.plan.event(), self.run, self._reserved_left)
         self._reserved_left -= 1
         self._made += 1
-        self._current = self._selector.draw()
-        return self._current
+        return self._selector.draw()
 
     def step_gradient(
         self, draw: Draw, real: Tensor, groups: Tensor | None, synthetic: Tensor, real_loss: Loss, synthetic_loss: Loss
@@ -128,7 +157,7 @@ class PrivateEngine:
             draw: The latest draw, unspent.
             real: Rows of the drawn units, shape (n, ...): for unit patch, one for each of `draw.indices` in order.
             groups: For unit subject, the position in `draw.indices` of each row's subject, shape (n,). Else None.
-            synthetic: Synthetic rows, shape (synthetic_rows, ...).
+            synthetic: Synthetic rows, shape (synthetic_rows, ...); in a team this process's share of them.
             real_loss: Maps critic scores (n,) of real rows to losses (n,); called on one score at a time.
             synthetic_loss: The same for synthetic rows.
 
@@ -139,16 +168,21 @@ class PrivateEngine:
         self._accept(draw, real, groups, synthetic)
         parameters = self._clipped.parameters()
         draw.spend()
+        for parameter in parameters:
+            parameter.grad = None  # its memory is wanted
         public = self.plan.expected_units / max(self.synthetic_rows, 1)
         if groups is None:
             pieces = [(len(real), real_loss, 1.0), (len(synthetic), synthetic_loss, public)]
             sums = self._clipped.clipped_sum(torch.cat((real, synthetic)), pieces)
         else:
-            sums = self._clipped.clipped_sum_by_loop(real, groups, real_loss)
+            sums = self._clipped.clipped_sum_of_units(real, groups, real_loss)
             free = self._clipped.clipped_sum(synthetic, [(len(synthetic), synthetic_loss, public)])
             sums = [private + added for private, added in zip(sums, free, strict=True)]
-        for parameter, total in zip(parameters, sums, strict=True):
-            parameter.grad = self._noise.add_to(total, self.plan.noise_std) / self.plan.expected_units
+        sums = self._team.sum_at_leader(sums)
+        for index in range(len(sums) if self._team.leads else 0):
+            sums[index] = self._noise.add_to(sums[index], self.plan.noise_std)  # one by one, to hold each but once
+        for parameter, noised in zip(parameters, self._team.as_leader_has(sums), strict=True):
+            parameter.grad = noised.div_(self.plan.expected_units)
 
     def epsilon_so_far(self) -> float:
         """Epsilon of this run for the plan's unit, for a progress line: never too low, and cheap.
@@ -187,9 +221,9 @@ class PrivateEngine:
             raise PrivacyError(
                 "this draw is not the latest of this engine and was not charged for this step; draw again"
             )
-        if len(synthetic) != self.synthetic_rows:
+        if len(synthetic) != self._team.share_of(self.synthetic_rows):
             raise PrivacyError(
-                f"{len(synthetic)} synthetic rows, but the public constant is {self.synthetic_rows}; "
+                f"{len(synthetic)} synthetic rows, but the public constant is {self.synthetic_rows} in all processes; "
                 "their number must not follow the draw"
             )
         if (groups is not None) != (self.plan.unit == "subject"):

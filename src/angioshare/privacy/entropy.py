@@ -50,8 +50,10 @@ class KeyStream:
         if os.getpid() != self._process and not self.seeded:
             # A forked child holds a copy of the parent's key: going on would give both the same noise.
             self._process, self._cipher = os.getpid(), self._new_cipher()
-        # The key stream itself is wanted, so zeros are what is enciphered.
-        return np.frombuffer(bytearray(self._cipher.update(bytes(8 * count))), np.uint64)
+        # The key stream itself is wanted, so zeros are what is enciphered, in place.
+        bits = np.zeros(count + 2, np.uint64)  # the cipher asks for one block of room
+        self._cipher.update_into(bits[:count].data.cast("B"), bits.data.cast("B"))
+        return bits[:count]
 
     def _new_cipher(self) -> CipherContext:
         key = os.urandom(32) if self._seed is None else hashlib.sha256(f"test seed {self._seed}".encode()).digest()

@@ -1,62 +1,100 @@
 """Per layer: the squared gradient norm of each row, and the weighted sum of all rows' gradients.
 
 `a` is what went into a layer, `g` the derivative of the loss after it; row i of both belongs to row i of the batch, and
-the row's gradient is a product of the two. No row's gradient outlives its layer.
+the row's gradient is a product of the two. What is kept of single rows' gradients is small or gone with its layer.
 
 ==============  =================================  ==========================================================
 layer           gradient of row i                  squared norm
 ==============  =================================  ==========================================================
 Linear          g_i a_i^T                          |g_i|^2 |a_i|^2 for plain vectors, else the product itself
-Conv2d          G_i U_i^T (U: unfolded input)      by the product, or by Gram matrices: sum (U^T U) * (G^T G)
+Conv2d          G_i U_i^T (U: unfolded input)      see `convolution.py`
 *Norm (affine)  sum over pixels of g_i * x_i       the product itself (x: normalised input)
 any bias        sum over pixels of g_i             the sum itself
 ==============  =================================  ==========================================================
 """
 
-from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-_CHUNK = 1 << 24  # at most so many elements of single rows' gradients stand in memory at once
+from angioshare.privacy import convolution
+from angioshare.privacy.convolution import Rows, Ways
+from angioshare.privacy.summation import in_chunks, square, weighted_sum
+
+DEFAULT = Ways()
 
 
-def squared_norms(layer: nn.Module, a: Tensor, g: Tensor) -> Tensor:
+@dataclass
+class Kept:
+    """What the book-keeping keeps of one layer between its norms and its sum."""
+
+    layer: nn.Module
+    a: Tensor
+    """The layer's input, shape (n, ...)."""
+    g: Tensor
+    """Derivative of each row's loss with respect to the layer's output, shape (n, ...). Scaled in place by the sum."""
+    ways: Ways = DEFAULT
+    weight_rows: Rows | Tensor | None = None
+    bias_rows: Tensor | None = None
+
+    def part(self, begin: int, end: int) -> "Kept":
+        """Some rows of it, before its norms were found."""
+        return Kept(self.layer, self.a[begin:end], self.g[begin:end], self.ways)
+
+
+def squared_norms(kept: Kept) -> Tensor:
     """Squared L2 norm of each row's gradient with respect to the layer's trainable parameters, shape (n,), float64.
 
     Args:
-        layer: One of `layers.LEARNING`.
-        a: Its input, shape (n, ...).
-        g: Derivative of each row's loss with respect to its output, shape (n, ...).
+        kept: One of `layers.LEARNING` with its input and derivative; rows that are worth keeping are left in it.
     """
+    layer, a, g = kept.layer, kept.a, kept.g
     norms = torch.zeros(len(a), dtype=torch.float64, device=a.device)
     if _trains(layer, "weight"):
-        norms += _WEIGHT_NORMS[type(layer)](layer, a, g)
+        if isinstance(layer, nn.Conv2d):
+            found, kept.weight_rows = convolution.squared_norms(layer, a, g, kept.ways)
+            norms += found
+        elif isinstance(layer, nn.Linear):
+            norms += _linear_norms(layer, a, g)
+        else:
+            kept.weight_rows = _norm_rows(kept)
+            norms += square(kept.weight_rows)
     if _trains(layer, "bias"):
-        norms += _square(_bias_rows(layer, g))
+        kept.bias_rows = _bias_rows(layer, g)
+        norms += square(kept.bias_rows)
     return norms
 
 
-def weighted_gradients(layer: nn.Module, a: Tensor, g: Tensor, weights: Tensor) -> list[Tensor]:
+def weighted_gradients(kept: Kept, weights: Tensor) -> list[Tensor]:
     """Sum over rows of weight times gradient, for each trainable parameter of the layer in its own order.
 
     Args:
-        layer: One of `layers.LEARNING`.
-        a: Its input, shape (n, ...).
-        g: Derivative of each row's loss with respect to its output, shape (n, ...).
+        kept: A layer after `squared_norms`.
         weights: Shape (n,). Where a weight is zero, the row counts as zero even if it holds NaN or infinity.
     """
-    shape = (-1, *[1] * (g.dim() - 1))
-    zero = (weights == 0).view(shape)
-    g = torch.where(zero, 0, g * weights.to(g.dtype).view(shape))
-    a = torch.where(zero.view(-1, *[1] * (a.dim() - 1)), 0, a)
+    layer, used = kept.layer, weights != 0
+    if not used.all():
+        if not used.any():
+            return [torch.zeros_like(parameter) for parameter in trainable(layer)]
+        weights = weights[used]
+        kept = _some(kept, used)
     found = []
+    if _trains(layer, "bias"):  # before the weight, whose sum scales `g` in place
+        rows = _bias_rows(layer, kept.g) if kept.bias_rows is None else kept.bias_rows
+        found.append(weighted_sum(weights, rows))
     if _trains(layer, "weight"):
-        found.append(_WEIGHT_SUMS[type(layer)](layer, a, g))
-    if _trains(layer, "bias"):
-        found.append(_bias_rows(layer, g).sum(0).view_as(layer.bias))  # type: ignore[arg-type]
-    return found
+        found.insert(0, _weight_sum(kept, weights))
+    return [total.view(parameter.shape) for total, parameter in zip(found, trainable(layer), strict=True)]
+
+
+def forward(layer: nn.Module, x: Tensor, ways: Ways) -> Tensor:
+    """Run one allowed layer, a convolution in the way that was chosen for it."""
+    if isinstance(layer, nn.Conv2d):
+        return convolution.forward(layer, x, ways.passes)
+    made: Tensor = layer(x)
+    return made
 
 
 def trainable(layer: nn.Module) -> list[nn.Parameter]:
@@ -69,75 +107,40 @@ def _trains(layer: nn.Module, name: str) -> bool:
     return isinstance(parameter, nn.Parameter) and parameter.requires_grad
 
 
-def _square(rows: Tensor) -> Tensor:
-    """Squared norm of each row, summed in float64."""
-    return rows.flatten(1).to(torch.float64).square().sum(1)
+def _some(kept: Kept, used: Tensor) -> Kept:
+    """Some rows of it, after its norms were found."""
+    rows, biases = kept.weight_rows, kept.bias_rows
+    if isinstance(rows, Rows):
+        rows = Rows([part[used] for part in rows.parts])
+    elif rows is not None:
+        rows = rows[used]
+    return Kept(kept.layer, kept.a[used], kept.g[used], kept.ways, rows, None if biases is None else biases[used])
+
+
+def _weight_sum(kept: Kept, weights: Tensor) -> Tensor:
+    layer, a, g, rows = kept.layer, kept.a, kept.g, kept.weight_rows
+    if rows is None and not isinstance(layer, nn.Conv2d | nn.Linear):
+        rows = _norm_rows(kept)
+    if isinstance(rows, Tensor):
+        return weighted_sum(weights, rows)
+    if isinstance(layer, nn.Conv2d) and rows is not None:
+        return rows.weighted(layer, weights)
+    g.mul_(weights.to(g.dtype).view(-1, *[1] * (g.dim() - 1)))
+    if isinstance(layer, nn.Conv2d):
+        return convolution.weight_gradient(layer, a, g, "convolution" if kept.ways.sums == "rows" else kept.ways.sums)
+    return g.flatten(0, -2).mT @ a.flatten(0, -2)
 
 
 def _linear_norms(layer: nn.Linear, a: Tensor, g: Tensor) -> Tensor:
     """|g a^T|^2 = |g|^2 |a|^2 where a row is one vector; a row of several vectors is multiplied out."""
     if a.dim() == 2:
-        return _square(a) * _square(g)
-    return _in_chunks(lambda a, g: g.flatten(1, -2).mT @ a.flatten(1, -2), layer.weight.numel(), a, g)
+        return square(a) * square(g)
+    return in_chunks(lambda a, g: square(g.flatten(1, -2).mT @ a.flatten(1, -2)), layer.weight.numel(), a, g)
 
 
-def _linear_sum(layer: nn.Linear, a: Tensor, g: Tensor) -> Tensor:
-    return g.flatten(0, -2).mT @ a.flatten(0, -2)
-
-
-def _conv_norms(layer: nn.Conv2d, a: Tensor, g: Tensor) -> Tensor:
-    """By Gram matrices where the map has few pixels L, else by the rows' gradients themselves."""
-    pixels, outputs, inputs = g[0, 0].numel(), g.shape[1], layer.weight[0].numel()
-    if pixels * (outputs + inputs) < outputs * inputs:
-        return _in_chunks(lambda a, g: _conv_gram(layer, a, g), inputs * pixels, a, g, squared=True)
-    return _in_chunks(lambda a, g: _conv_rows(layer, a, g), max(layer.weight.numel(), inputs * pixels), a, g)
-
-
-def _conv_rows(layer: nn.Conv2d, a: Tensor, g: Tensor) -> Tensor:
-    """Each row's gradient, shape (n, outputs, inputs * kernel)."""
-    return g.flatten(2) @ _unfold(layer, a).mT
-
-
-def _conv_gram(layer: nn.Conv2d, a: Tensor, g: Tensor) -> Tensor:
-    """|G U^T|^2 = sum over pixel pairs of (U^T U) (G^T G), shape (n,).
-
-    In float64, because the terms cancel: rounding them in float32 could make a large gradient look small.
-    """
-    unfolded, outer = _unfold(layer, a).to(torch.float64), g.flatten(2).to(torch.float64)
-    return ((unfolded.mT @ unfolded) * (outer.mT @ outer)).sum((1, 2)).clamp_min_(0)
-
-
-def _conv_sum(layer: nn.Conv2d, a: Tensor, g: Tensor) -> Tensor:
-    """The ordinary weight gradient of a convolution."""
-    weight, stride, padding = layer.weight, layer.stride, _padding(layer)
-    made = torch.ops.aten.convolution_backward(
-        g, a, weight, None, stride, padding, layer.dilation, False, (0, 0), 1, (False, True, False)
-    )
-    gradient: Tensor = made[1]
-    return gradient
-
-
-def _padding(layer: nn.Conv2d) -> tuple[int, ...]:
-    """Padding in pixels; the word "valid" means none ("same" is refused beforehand)."""
-    return (0, 0) if isinstance(layer.padding, str) else layer.padding
-
-
-def _unfold(layer: nn.Conv2d, a: Tensor) -> Tensor:
-    """The input of each output pixel as a column, shape (n, inputs * kernel, pixels)."""
-    return functional.unfold(a, layer.kernel_size, layer.dilation, _padding(layer), layer.stride)
-
-
-def _norm_norms(layer: nn.Module, a: Tensor, g: Tensor) -> Tensor:
-    return _square(_norm_rows(layer, a, g))
-
-
-def _norm_sum(layer: nn.Module, a: Tensor, g: Tensor) -> Tensor:
-    return _norm_rows(layer, a, g).sum(0).view_as(layer.weight)  # type: ignore[arg-type]
-
-
-def _norm_rows(layer: nn.Module, a: Tensor, g: Tensor) -> Tensor:
+def _norm_rows(kept: Kept) -> Tensor:
     """Each row's gradient with respect to the scale of a normalisation, shape (n, scales)."""
-    return _over_pixels(layer, g * _normalised(layer, a))
+    return _over_pixels(kept.layer, kept.g * _normalised(kept.layer, kept.a))
 
 
 def _normalised(layer: nn.Module, a: Tensor) -> Tensor:
@@ -153,7 +156,7 @@ def _normalised(layer: nn.Module, a: Tensor) -> Tensor:
 def _bias_rows(layer: nn.Module, g: Tensor) -> Tensor:
     """Each row's gradient with respect to the bias, shape (n, biases)."""
     if isinstance(layer, nn.Linear):
-        return g.flatten(1, -2).sum(1) if g.dim() > 2 else g
+        return g.flatten(1, -2).sum(1) if g.dim() > 2 else g.clone()  # `g` itself is scaled later
     return _over_pixels(layer, g)
 
 
@@ -163,29 +166,3 @@ def _over_pixels(layer: nn.Module, rows: Tensor) -> Tensor:
         lead = rows.dim() - len(layer.normalized_shape)
         return rows.flatten(lead).flatten(1, lead - 1).sum(1) if lead > 1 else rows.flatten(1)
     return rows.flatten(2).sum(2)
-
-
-def _in_chunks(
-    per_row: Callable[[Tensor, Tensor], Tensor], elements: int, a: Tensor, g: Tensor, squared: bool = False
-) -> Tensor:
-    """Squared norms of what `per_row` makes, for as many rows at a time as fit into memory."""
-    rows = max(1, _CHUNK // max(elements, 1))
-    parts: Sequence[tuple[Tensor, Tensor]] = list(zip(torch.split(a, rows), torch.split(g, rows), strict=True))
-    made = [per_row(x, y) if squared else _square(per_row(x, y)) for x, y in parts]
-    return torch.cat(made) if made else torch.zeros(0, dtype=torch.float64, device=a.device)
-
-
-_WEIGHT_NORMS: dict[type[nn.Module], Callable[..., Tensor]] = {
-    nn.Linear: _linear_norms,
-    nn.Conv2d: _conv_norms,
-    nn.InstanceNorm2d: _norm_norms,
-    nn.GroupNorm: _norm_norms,
-    nn.LayerNorm: _norm_norms,
-}
-_WEIGHT_SUMS: dict[type[nn.Module], Callable[..., Tensor]] = {
-    nn.Linear: _linear_sum,
-    nn.Conv2d: _conv_sum,
-    nn.InstanceNorm2d: _norm_sum,
-    nn.GroupNorm: _norm_sum,
-    nn.LayerNorm: _norm_sum,
-}

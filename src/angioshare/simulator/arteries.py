@@ -31,6 +31,8 @@ _MIDDLES = {
     "ACA": ((3, 50, 20), (3, 25, 52), (3, -20, 65), (16, 48, 40), (18, 20, 62), (3, -48, 60), (8, 40, -2), (3, 58, 5)),
     "PCA": ((8, -80, 10), (22, -62, -4), (30, -45, -12), (28, -25, -20), (15, -95, 12), (42, -62, -8), (5, -72, 30)),
 }
+# Factors on the number of branches, so that ACA, PCA and MCA have lengths about as 1 : 2 : 4 (Wright et al. 2013).
+_FULLNESS = {"ACA": 0.5, "PCA": 1.2, "MCA": 1.9}
 _HIND_MIDDLES = {
     "SCA": ((14, -55, -8), (30, -62, -10), (8, -75, -12)),
     "AICA": ((35, -45, -28), (42, -58, -30)),
@@ -118,7 +120,8 @@ def _add_branches(
         bearing = [trunk for trunk in trunks if trunk.territory == territory]
         radius = bearing[0].radius_mm
         ends = (radius / (tree.terminal_radius_mm * tree.radius_scale)) ** tree.murray_exponent
-        wanted = max(int(2.2 * tree.density * ends), 4)
+        fullness = _FULLNESS.get(territory.split("-")[0], 1.0)
+        wanted = max(int(2.2 * tree.density * fullness * ends), 4)
         mine = np.flatnonzero(owner == territory)
         mine = rng.permutation(mine)[:wanted]
         roots = [i for trunk in bearing if trunk.bears for i in builder.members[trunk.name][2:]]

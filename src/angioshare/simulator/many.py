@@ -1,13 +1,15 @@
 """Many simulated subjects, one process a core, in order and never more than a few in memory."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from os import cpu_count
 
 from angioshare.errors import SettingsError
-from angioshare.rng import seed_for
+from angioshare.rng import seed_for, stream
+from angioshare.simulator.parameters import SimulatorParameters
+from angioshare.simulator.prior import PRIORS
 from angioshare.simulator.sites import SITES
 from angioshare.simulator.subject import SimulatedSubject, simulate_subject
 
@@ -16,7 +18,7 @@ def simulate_subjects(site: str, count: int, seed: int, workers: int = 1) -> Ite
     """Simulate subjects of one site; subject `n` depends on (site, seed, n) alone.
 
     Args:
-        site: Name in `SITES`.
+        site: Name in `SITES`, or in `PRIORS`: then each subject comes from a site of its own.
         count: How many, >= 1.
         seed: Seed of them all.
         workers: Processes; 1 stays in this one, 0 takes one for each core.
@@ -27,17 +29,39 @@ def simulate_subjects(site: str, count: int, seed: int, workers: int = 1) -> Ite
     Raises:
         SettingsError: There is no such site.
     """
-    if site not in SITES:
-        raise SettingsError(f"site {site!r} does not exist; choose one of {', '.join(sorted(SITES))}")
-    parameters = SITES[site]
+    check_site(site)
     seeds = [seed_for(seed, "simulate", site, str(index)) for index in range(count)]
-    workers = min(workers or cpu_count() or 1, count)
-    if workers == 1:
-        yield from (simulate_subject(parameters, one) for one in seeds)
+    yield from simulate_each([(_parameters(site, one), one) for one in seeds], workers)
+
+
+def check_site(site: str) -> None:
+    """Refuse the name of a site that does not exist.
+
+    Raises:
+        SettingsError: There is no such site.
+    """
+    if site not in SITES and site not in PRIORS:
+        raise SettingsError(f"site {site!r} does not exist; choose one of {', '.join(sorted([*SITES, *PRIORS]))}")
+
+
+def _parameters(site: str, seed: int) -> SimulatorParameters:
+    return PRIORS[site].draw(stream(seed, "simulator", "site")) if site in PRIORS else SITES[site]
+
+
+def simulate_each(wanted: Sequence[tuple[SimulatorParameters, int]], workers: int = 1) -> Iterator[SimulatedSubject]:
+    """Simulate one subject for each pair of parameters and seed, in order.
+
+    Args:
+        wanted: Parameters and seeds.
+        workers: Processes; 1 stays in this one, 0 takes one for each core.
+    """
+    workers = min(workers or cpu_count() or 1, len(wanted))
+    if workers <= 1:
+        yield from (simulate_subject(parameters, one) for parameters, one in wanted)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         waiting: deque[Future[SimulatedSubject]] = deque()
-        for one in seeds:
+        for parameters, one in wanted:
             waiting.append(pool.submit(simulate_subject, parameters, one))
             if len(waiting) > workers:
                 yield waiting.popleft().result()

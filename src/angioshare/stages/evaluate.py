@@ -1,4 +1,4 @@
-"""Stage 5: chosen U-Nets + held-out subjects and second sites -> scores per subject, in 3-D."""
+"""Stage 5: pairs and chosen U-Nets + held-out subjects and second sites -> fidelity, and scores per subject in 3-D."""
 
 from angioshare.cohort.subject import Subject
 from angioshare.config import SourceSettings
@@ -7,6 +7,7 @@ from angioshare.progress import Progress
 from angioshare.records import Record
 from angioshare.segmentation.infer import segment_volume
 from angioshare.segmentation.trained import TrainedUnet
+from angioshare.stages.fidelity import fidelity_records, prepare_references
 from angioshare.stages.lanes import side_by_side
 from angioshare.stages.maps import test_sites, write_map
 from angioshare.stages.run import Run
@@ -22,17 +23,20 @@ SCORES = ("dice", "cldice", "bahd_voxel", "bahd_mm", "ahd_voxel", "hd95_mm", "as
 def evaluate(run: Run, progress: Progress) -> None:
     """Score every source that is not scored yet."""
     run.require("segment")
+    if run.missing("evaluate"):
+        prepare_references(run, progress)
     side_by_side(run, "evaluate", [[source] for source in run.config.sources], _evaluate, _steps, progress)
 
 
 def _steps(run: Run, source: SourceSettings) -> int:
     del source
-    return sum(len(site.subjects) for site in test_sites(run))
+    return 1 + sum(len(site.subjects) for site in test_sites(run))
 
 
 def _evaluate(run: Run, source: SourceSettings, progress: Progress) -> list[Record]:
     unet = chosen_unet(run, source)
-    records = []
+    records = fidelity_records(run, source)
+    progress.advance("compared with real patches")
     for site in test_sites(run):
         for position, subject in enumerate(site.subjects):
             mapped = position < run.config.evaluation.mapped_subjects

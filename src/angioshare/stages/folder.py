@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import torch
+
 from angioshare import __version__
 from angioshare.cohort.cohort import open_cohort
 from angioshare.config import Config, parse_config, to_toml
@@ -43,9 +45,10 @@ def planned_run(
     """Speak of a run without making its folder; one that stands must be of the same run.
 
     Raises:
-        SettingsError: The folder holds another run, or something else.
+        SettingsError: The folder holds another run, or something else; the device is not to be had here.
         DataError: A cohort cannot be read.
     """
+    _check_device(config.device)
     run = Run(
         root,
         config,
@@ -132,3 +135,11 @@ def open_run(root: Path, *, state: Path) -> Run:
         Path(identity["ledger"]) if identity["ledger"] else None,
         state,
     )
+
+
+def _check_device(device: str) -> None:
+    kind, _, index = device.partition(":")
+    cards = torch.cuda.device_count() if kind == "cuda" else 0
+    there = {"cpu": True, "cuda": int(index or 0) < cards, "mps": torch.backends.mps.is_available()}
+    if not there[kind]:
+        raise SettingsError(f"device {device!r} is not to be had on this machine ({cards} CUDA devices); choose cpu")

@@ -52,7 +52,7 @@ class Lane:
     def run(self, progress: Progress) -> None:
         """Do what is not finished."""
         for source in self.sources:
-            told = _Named(source.name, progress)
+            told = Named(source.name, progress)
             if not self.of.once(self.stage, source.name, partial(self.work, self.of, source, told)):
                 progress.advance(steps=self.size(self.of, source))
 
@@ -77,17 +77,20 @@ def side_by_side(
     run.collect()
 
 
-class _Named:
+class Named:
     """Passes on the steps of one source with its name; what was done before a resume counts at once."""
 
     def __init__(self, name: str, progress: Progress) -> None:
+        """Speak for one source to `progress`, which has been started."""
         self._name, self._progress = name, progress
 
     def start(self, task: str, total: int, done: int = 0) -> None:
+        """The lane has begun already."""
         if done:
             self._progress.advance(f"{self._name} goes on", done)
 
     def advance(self, note: str = "", steps: int = 1) -> None:
+        """See `Progress.advance`."""
         self._progress.advance(f"{self._name}: {note}" if note else self._name, steps)
 
     def finish(self) -> None:

@@ -27,7 +27,7 @@ def _steps(run: Run, source: SourceSettings) -> int:
 def chosen_unet(run: Run, source: SourceSettings) -> TrainedUnet:
     """The U-Net that the validation subjects chose."""
     folder = run.private / "unets" / source.name
-    return TrainedUnet.load(folder / read_json(folder / "chosen.json")["weights"])
+    return TrainedUnet.load(folder / read_json(folder / "chosen.json")["weights"], run.config.device)
 
 
 def _segment(run: Run, source: SourceSettings, progress: Progress) -> list[Record]:
@@ -39,6 +39,7 @@ def _segment(run: Run, source: SourceSettings, progress: Progress) -> list[Recor
         run.config.segmentation,
         folder=folder,
         seed=run.config.seed,
+        device=run.config.device,
         progress=progress,
     )
     write_json(folder / "chosen.json", {"weights": found.best.weights.name}, private=True)

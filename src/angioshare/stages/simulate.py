@@ -4,10 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from angioshare.cohort.writer import WrittenSubject, write_bids_cohort
-from angioshare.errors import SettingsError
 from angioshare.progress import Progress
-from angioshare.simulator.many import simulate_subjects
-from angioshare.simulator.sites import SITES
+from angioshare.simulator.many import check_site, simulate_subjects
 
 
 def simulate(out: Path, *, subjects: int, seed: int, site: str, workers: int, progress: Progress) -> None:
@@ -24,8 +22,7 @@ def simulate(out: Path, *, subjects: int, seed: int, site: str, workers: int, pr
     Raises:
         SettingsError: There is no such site, or the folder holds something else.
     """
-    if site not in SITES:
-        raise SettingsError(f"site {site!r} does not exist; choose one of {', '.join(sorted(SITES))}")
+    check_site(site)
     progress.start(f"simulate {site}", subjects)
 
     def told() -> Iterator[WrittenSubject]:

@@ -1,7 +1,10 @@
 """Stage 2: real patches -> trained synthesizers, each with its privacy statement, charged to the cohort's ledger."""
 
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from angioshare.cohort.cohort import open_cohort
@@ -15,16 +18,19 @@ from angioshare.privacy.engine import PrivateEngine
 from angioshare.privacy.events import StepEvent
 from angioshare.privacy.ledger import Ledger
 from angioshare.privacy.plan import PrivacyPlan
+from angioshare.privacy.release import Release, private_mean
 from angioshare.privacy.statements import state
 from angioshare.privacy.unit import PrivacyStatement, public_knowledge, without_privacy
-from angioshare.progress import Progress
-from angioshare.protocols import Context, CriticEngine, EngineFactory, Schedule, Synthesizer
+from angioshare.progress import Progress, SilentProgress
+from angioshare.protocols import Context, CriticEngine, Schedule, Synthesizer
 from angioshare.records import Record
 from angioshare.rundir import write_json
-from angioshare.stages.lanes import side_by_side
+from angioshare.stages.lanes import Named, side_by_side
 from angioshare.stages.run import Run
 from angioshare.stages.spending import open_ledger
-from angioshare.synthesis.registry import build
+from angioshare.synthesis.registry import TRAINED_TOGETHER, build
+from angioshare.team import Team, join
+from angioshare.types import FloatArray
 
 
 def train(run: Run, progress: Progress) -> None:
@@ -33,9 +39,41 @@ def train(run: Run, progress: Progress) -> None:
     Private sources are trained one after the other in one process, since a ledger has one holder; the others beside.
     """
     run.require("prepare")
+    if (team := join()).size > 1:
+        _train_together(run, team, progress)
+        return
     private = [source for source in run.config.sources if source.privacy]
     others = [source for source in run.config.sources if not source.privacy]
     side_by_side(run, "train", [private, others], _train, _steps, progress)
+
+
+def _train_together(run: Run, team: Team, progress: Progress) -> None:
+    """Train source by source with all processes of `torchrun`; the leader writes, and trains alone what is not shared.
+
+    Where a source is not trained by critic steps, the others wait for the next one.
+    """
+    todo = team.told_by_leader(
+        np.array([not run.finished("train", source.name) for source in run.config.sources]) if team.leads else None
+    )
+    sources = [source for source, left in zip(run.config.sources, todo, strict=True) if left]
+    if team.leads:
+        progress.start("train", sum(_steps(run, source) for source in sources))
+    for source in sources:
+        if team.leads:
+            run.once("train", source.name, partial(_train, run, source, Named(source.name, progress)))
+        elif source.synthesizer in TRAINED_TOGETHER:
+            _follow(run, source)
+    if team.leads:
+        progress.finish()
+
+
+def _follow(run: Run, source: SourceSettings) -> None:
+    """Take part in a training that another process leads: no ledger, no files."""
+    synthesizer, patches = synthesizer_of(run, source), open_store(run.private / "patches")
+    engines = None
+    if source.privacy is not None:
+        engines = _Engines(_plan(run, source.privacy, synthesizer.schedule()), None, f"{run.id}/{source.name}")
+    synthesizer.fit(patches, engines, seed=source.seed, folder=run.source(source.name), progress=SilentProgress())
 
 
 def _steps(run: Run, source: SourceSettings) -> int:
@@ -48,6 +86,7 @@ def synthesizer_of(run: Run, source: SourceSettings) -> Synthesizer:
         patches=run.config.patches,
         unit=source.privacy.unit if source.privacy else "patch",
         provenance="dp" if source.privacy else "unprotected",
+        device=run.config.device,
     )
     return build(source.synthesizer, source.settings, context)
 
@@ -164,24 +203,33 @@ def _train_privately(
     plan = _plan(run, source.privacy, synthesizer.schedule())
     name = f"{run.id}/{source.name}"
     with open_ledger(run) as ledger:
-        factory = _engine_factory(plan, ledger, name)
+        factory = _Engines(plan, ledger, name)
         synthesizer.fit(patches, factory, seed=source.seed, folder=run.source(source.name), progress=progress)
         # From the ledger, not from the plan: what a killed attempt spent counts too.
         return state(ledger.spent_by(name), plan.delta_value, (f"synthetic pairs of {source.shown}",), plan.relation)
 
 
-def _engine_factory(plan: PrivacyPlan, ledger: Ledger, name: str) -> EngineFactory:
-    def factory(critic: nn.Module, synthetic: int, steps_done: int) -> CriticEngine:
+@dataclass(frozen=True)
+class _Engines:
+    """Builds what meets private data under one plan; see `protocols.EngineFactory`."""
+
+    plan: PrivacyPlan
+    ledger: Ledger | None
+    name: str
+
+    def __call__(self, critic: nn.Module, synthetic: int, steps_done: int) -> CriticEngine:
         return PrivateEngine(
-            plan=plan,
+            plan=self.plan,
             critic=critic,
             synthetic_rows=synthetic,
-            ledger=ledger,
-            run=name,
-            steps=plan.steps - steps_done,
+            ledger=self.ledger,
+            run=self.name,
+            steps=self.plan.steps - steps_done,
         )
 
-    return factory
+    def mean(self, vectors: FloatArray) -> Release:
+        assert self.ledger is not None, "the leader alone releases"
+        return private_mean(vectors, self.plan, self.ledger, self.name)
 
 
 def _unprotected_or_public(source: SourceSettings) -> PrivacyStatement:

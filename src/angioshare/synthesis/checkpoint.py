@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from angioshare.errors import DataError
 from angioshare.rundir import atomic_path, write_text
+from angioshare.team import Team
 
 CHECKPOINT = "checkpoint.safetensors"
 """File of a checkpoint."""
@@ -38,11 +39,13 @@ class Checkpoint:
         for name, optimiser in self._optimisers.items():
             for index, state in optimiser.state_dict()["state"].items():
                 tensors |= {f"optimiser.{name}.{index}.{key}": value for key, value in state.items()}
+        self.iteration = iteration
+        if not Team().leads:
+            return
         with atomic_path(self._path, private=True) as temporary:
             save_file(
                 {key: value.contiguous() for key, value in tensors.items()}, temporary, {"iteration": str(iteration)}
             )
-        self.iteration = iteration
 
     def load(self) -> int:
         """Restore the state; a missing file leaves everything as it is.
@@ -85,6 +88,8 @@ class Checkpoint:
 
     def finish(self, path: Path, network: str) -> None:
         """Write the weights of one network: the result. The checkpoint stays."""
+        if not Team().leads:
+            return
         with atomic_path(path, private=True) as temporary:
             weights = self._networks[network].state_dict()
             save_file({key: value.contiguous() for key, value in weights.items()}, temporary)
@@ -114,4 +119,6 @@ class Curve:
 
     def save(self) -> None:
         """Write all rows atomically, mode 0600."""
+        if not Team().leads:
+            return
         write_text(self._path, json.dumps(self._rows) + "\n", private=True)

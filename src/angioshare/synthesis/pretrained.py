@@ -68,7 +68,7 @@ class PretrainedWgan:
         if not (before / WEIGHTS).exists():
             made = simulated_patches(s.site, s.simulated_subjects, context.patches, seed=seed, progress=progress)
             before.mkdir(exist_ok=True)
-            first = Wgan(s.first(), Context(patches=context.patches, provenance="public"))
+            first = Wgan(s.first(), Context(patches=context.patches, provenance="public", device=context.device))
             first.fit(made, None, seed=seed, folder=before, progress=progress)
         else:
             progress.advance(steps=s.simulated_subjects + s.first_iterations)

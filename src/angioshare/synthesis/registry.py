@@ -12,6 +12,7 @@ from angioshare.errors import SettingsError
 from angioshare.protocols import Context, Synthesizer
 
 SYNTHESIZERS: dict[str, tuple[str, str]] = {
+    "calibrated": ("angioshare.synthesis.calibrated", "Calibrated"),
     "wgan": ("angioshare.synthesis.wgan", "Wgan"),
     "wgan-pretrained": ("angioshare.synthesis.pretrained", "PretrainedWgan"),
     "real": ("angioshare.synthesis.rivals", "RealPairs"),
@@ -49,3 +50,7 @@ def build(name: str, settings: dict[str, Any], context: Context) -> Synthesizer:
         clauses = "; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors())
         raise SettingsError(f"settings of synthesizer {name!r}: {clauses}") from error
     return built
+
+
+TRAINED_TOGETHER = ("wgan", "wgan-pretrained")
+"""Synthesizers whose critic steps several processes can share; the leader trains the others alone."""

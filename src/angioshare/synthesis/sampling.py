@@ -24,7 +24,7 @@ class TrainedGenerator:
 
     def __init__(self, G: nn.Module, weights: Path, z: int, threshold: float, provenance: Provenance) -> None:
         G.load_state_dict(load_file(weights))
-        self._G = G.eval()
+        self._G, self._device = G.eval(), next(G.parameters()).device
         self._z, self._threshold, self._provenance = z, threshold, provenance
 
     @torch.no_grad()
@@ -34,7 +34,7 @@ class TrainedGenerator:
         images, labels = [], []
         for start in range(0, n, CHUNK):
             z = torch.randn(min(CHUNK, n - start), self._z, 1, 1, generator=generator)
-            pairs = self._G(z).numpy()
+            pairs = self._G(z.to(self._device)).cpu().numpy()
             images.append(scale_patch(pairs[:, 0]))
             labels.append((pairs[:, 1] >= self._threshold).astype(np.uint8))
         return PatchSet(image=np.concatenate(images), label=np.concatenate(labels), provenance=self._provenance)

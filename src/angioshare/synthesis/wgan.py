@@ -27,7 +27,9 @@ from angioshare.synthesis import losses
 from angioshare.synthesis.batches import UnitRows
 from angioshare.synthesis.checkpoint import CHECKPOINT, Checkpoint, Curve
 from angioshare.synthesis.plain import PlainEngine
+from angioshare.synthesis.rmsprop import ClampedRmsprop
 from angioshare.synthesis.sampling import WEIGHTS, TrainedGenerator
+from angioshare.team import Team
 
 
 class WganSettings(Settings):
@@ -58,7 +60,8 @@ class Wgan:
     Settings = WganSettings
 
     def __init__(self, settings: WganSettings, context: Context) -> None:
-        self.settings, self.context = settings, context
+        self.settings, self.context, self.device = settings, context, torch.device(context.device)
+        self._team = Team()
 
     def schedule(self) -> Schedule:
         """See `Synthesizer.schedule`: a draw for each critic update."""
@@ -83,7 +86,7 @@ class Wgan:
         weights = torch.Generator().manual_seed(seed_for(seed, "wgan", "weights"))
         initialise(G, weights)
         initialise(D, weights)
-        return G, D
+        return G.to(self.device), D.to(self.device)
 
     def fit(
         self,
@@ -108,6 +111,7 @@ class Wgan:
         rng = stream(seed, "wgan", "rows", str(done)) if engine is None else np.random.default_rng()
         rows = UnitRows(patches, self.context.unit, self.schedule().patches_per_unit, rng)
         shown = torch.from_numpy(patches.pairs(stream(seed, "wgan", "shown").integers(0, len(patches), 64)))
+        shown = shown.to(self.device)
         progress.start("train", s.iterations, done)
         try:
             for iteration in range(done, s.iterations):
@@ -140,10 +144,8 @@ class Wgan:
         return _Pair(
             G=G,
             D=D,
-            generator_optimiser=torch.optim.RMSprop(
-                G.parameters(), lr=s.generator_learning_rate or s.learning_rate, foreach=True
-            ),
-            critic_optimiser=torch.optim.RMSprop(D.parameters(), lr=s.learning_rate, foreach=True),
+            generator_optimiser=ClampedRmsprop(G.parameters(), lr=s.generator_learning_rate or s.learning_rate),
+            critic_optimiser=ClampedRmsprop(D.parameters(), lr=s.learning_rate, clamp=s.clamp),
             average=MovingAverage(G, s.ema),
         )
 
@@ -160,35 +162,36 @@ class Wgan:
         """Algorithm 1, lines 3 to 7: D goes down mean D(G(z)) - mean D(x), then is clamped."""
         draw = source.draw()
         chosen, groups = rows.of(draw.indices)
-        real = torch.from_numpy(patches.pairs(chosen))
+        real = torch.from_numpy(patches.pairs(chosen)).to(self.device)
         with torch.no_grad():
-            synthetic = pair.G(self._latent(z))
+            synthetic = pair.G(self._team.share(self._latent(z)))
         source.step_gradient(
             draw,
             real,
-            None if groups is None else torch.from_numpy(groups),
+            None if groups is None else torch.from_numpy(groups).to(self.device),
             synthetic,
             losses.critic_real,
             losses.critic_synthetic,
         )
-        pair.critic_optimiser.step()
-        with torch.no_grad():
-            weights: list[Tensor] = list(pair.D.parameters())
-            torch._foreach_clamp_min_(weights, -self.settings.clamp)
-            torch._foreach_clamp_max_(weights, self.settings.clamp)
+        pair.critic_optimiser.step()  # clamps, too
 
     def _update_generator(self, pair: "_Pair", z: torch.Generator) -> None:
         """Algorithm 1, lines 9 to 11: G goes down -mean D(G(z)). It never meets a real patch."""
         pair.generator_optimiser.zero_grad(set_to_none=True)
         pair.D.requires_grad_(False)
-        loss: Tensor = losses.generator(pair.D(pair.G(self._latent(z))).flatten()).mean()
+        scores = pair.D(pair.G(self._team.share(self._latent(z)))).flatten()
+        loss: Tensor = losses.generator(scores).sum() / self.settings.batch
         torch.autograd.backward(loss)
         pair.D.requires_grad_(True)
+        weights = list(pair.G.parameters())
+        shares = [weight.grad if weight.grad is not None else torch.zeros_like(weight) for weight in weights]
+        for weight, total in zip(weights, self._team.sum_over_all(shares), strict=True):
+            weight.grad = total
         pair.generator_optimiser.step()
         pair.average.update(pair.G)
 
     def _latent(self, z: torch.Generator) -> Tensor:
-        return torch.randn(self.settings.batch, self.settings.z, 1, 1, generator=z)
+        return torch.randn(self.settings.batch, self.settings.z, 1, 1, generator=z).to(self.device)
 
     @torch.no_grad()
     def _scores(self, pair: "_Pair", shown: Tensor, z: torch.Generator) -> dict[str, float]:

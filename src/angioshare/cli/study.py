@@ -1,0 +1,114 @@
+"""Commands `study` and `study-job`: many runs on Snakemake, and one job of them."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from angioshare.cli.output import answer, answer_json, progress, state_folder, table
+from angioshare.cli.standing import display, duration
+
+if TYPE_CHECKING:
+    from angioshare.study.folder import Study
+    from angioshare.study.outlook import Outlook
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+
+
+def study(
+    plan: Annotated[str, typer.Argument(help="Name of a shipped plan, or a YAML or TOML file.")],
+    out: Annotated[Path, typer.Argument(help="Folder of the study.")],
+    cohort: Annotated[Path | None, typer.Option(help="The private cohort, if the plan does not name it.")] = None,
+    second_site: Annotated[list[Path] | None, typer.Option(help="Another test cohort; may be repeated.")] = None,
+    changes: Annotated[list[str] | None, typer.Option("--set", help="key=value on top; may be repeated.")] = None,
+    ledger: Annotated[Path | None, typer.Option(help="The cohort's ledger, where it cannot stand beside it.")] = None,
+    jobs: Annotated[int, typer.Option(min=0, max=10_000, help="Jobs at a time; 0 takes one for each core.")] = 0,
+    profile: Annotated[str, typer.Option(help="Where jobs run: local, slurm, kubernetes, or a file.")] = "local",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the study in OUT; finished work is kept.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List jobs, epsilon and time; change nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a grid of runs on Snakemake, here or on a cluster; ends with a table over all seeds."""
+    from angioshare.study.engine import run_study
+    from angioshare.study.folder import planned_study
+    from angioshare.study.outlook import outlook
+    from angioshare.study.plan import load_plan
+
+    settings = load_plan(plan)
+    this = planned_study(
+        out,
+        settings.model_copy(update={"changes": (*settings.changes, *(changes or ()))}),
+        cohort=cohort,
+        second_sites=second_site or (),
+        ledger=ledger,
+        state=state_folder(),
+        resume=resume,
+    )
+    at_once = jobs or os.cpu_count() or 1
+    if dry_run:
+        _answer_outlook(outlook(this, at_once), as_json)
+        return
+    with display() as shown:
+        run_study(this, jobs=at_once, profile=profile, tell=shown.tell)
+    _answer_results(this, as_json)
+
+
+def study_job(
+    out: Annotated[Path, typer.Argument(help="Folder of a study.")],
+    group: Annotated[str, typer.Argument(help="prepare, learn or measure.")],
+    point: Annotated[str, typer.Argument(help="Name of the point.")],
+) -> None:
+    """Do one job of a study; `study` calls it."""
+    from angioshare.study.job import run_job
+
+    run_job(out, group, point, state=state_folder(), log=progress())
+
+
+def _answer_outlook(found: "Outlook", as_json: bool) -> None:
+    whole = found.statement.sentence() if found.statement else "nothing is charged"
+    if as_json:
+        statement = found.statement.to_json() if found.statement else None
+        answer_json({"jobs": found.jobs, "statement": statement, "predicted_seconds": found.seconds})
+        return
+    rows = [(row["job"], row["title"], row["state"], *_spends(row), duration(row["seconds"])) for row in found.jobs]
+    table(rows, ("job", "setting", "state", "epsilon per patch", "epsilon per subject", "time"))
+    answer(whole)
+    answer(f"time left: {duration(found.seconds)}")
+
+
+def _spends(row: dict[str, Any]) -> list[str]:
+    """Epsilon per patch and per subject."""
+    if "epsilon" not in row:
+        return ["-", "-"]
+    found = [row["epsilon"][unit] for unit in ("patch", "subject")]
+    return ["infinity" if value is None else f"{value:.4g}" for value in found]
+
+
+def _answer_results(this: "Study", as_json: bool) -> None:
+    from angioshare.study.gather import study_results, summary
+
+    results = study_results(this.root, state=this.state)
+    header, rows = summary(results)
+    if as_json:
+        answer_json(
+            {
+                "study": str(this.root),
+                "results": str(this.root / "results.json"),
+                "points": len(this.points),
+                "finished": sum(not this.missing(point) for point in this.points),
+                "statement": results.statement.to_json() if results.statement else None,
+                "table": [dict(zip(header, row, strict=True)) for row in rows],
+            }
+        )
+        return
+    table(rows, header)
+    if results.statement:
+        answer(results.statement.sentence())
+    answer(f"results: {this.root / 'results.json'}")
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {"study": study, "study-job": study_job}

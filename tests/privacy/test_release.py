@@ -1,0 +1,98 @@
+"""The one-shot mean: sensitivity, noise, charge."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from angioshare.errors import BudgetExceeded, PrivacyError, SettingsError
+from angioshare.privacy.entropy import KeyStream
+from angioshare.privacy.noise import GaussianNoise
+from angioshare.privacy.release import bounded_sum, private_mean
+
+
+@pytest.fixture
+def one_shot(plan):
+    def make(**changes):
+        settings = {"unit": "subject", "n_units": 4, "sampling_probability": 1.0, "steps": 1, "noise_multiplier": 2.0}
+        return plan(**{**settings, **changes})
+
+    return make
+
+
+ROWS = {
+    "zero": [0.0, 0.0, 0.0],
+    "small": [0.1, -0.2, 0.05],
+    "large": [30.0, -40.0, 5.0],
+    "huge": [1e308, 1e308, -1e308],
+    "tiny": [5e-324, 0.0, 0.0],
+    "nan": [float("nan"), 1.0, 1.0],
+    "infinite": [float("inf"), 1.0, 1.0],
+}
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+@pytest.mark.parametrize("others", [0, 1, 5])
+@pytest.mark.parametrize("clip_norm", [0.3, 1.0, 7.0])
+def test_one_unit_moves_the_sum_by_at_most_the_clip_norm(row, others, clip_norm):
+    rest = 10 * np.random.default_rng(0).standard_normal((others, 3))
+    moved = bounded_sum(np.vstack([rest, row]), clip_norm) - bounded_sum(rest, clip_norm)
+    assert np.linalg.norm(moved) <= clip_norm * (1 + 1e-9)
+    assert np.isfinite(moved).all()
+
+
+def test_short_vectors_pass_unchanged_and_broken_ones_count_as_zero():
+    assert bounded_sum(np.array([ROWS["small"]]), 1.0) == pytest.approx(ROWS["small"])
+    assert bounded_sum(np.array([ROWS["nan"], ROWS["infinite"]]), 1.0).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("clip_norm", [1.0, 3.0])
+def test_the_noise_has_the_planned_size(one_shot, ledger, clip_norm):
+    made = one_shot(clip_norm=clip_norm)
+    release = private_mean(np.zeros((4, 20_000)), made, ledger, "r", noise=GaussianNoise(KeyStream(test_seed=5)))
+    assert release.noise_std == pytest.approx(2.0 * clip_norm / 4)
+    for factor, fits in ((1.0, True), (0.9, False), (1.1, False)):
+        assert (stats.kstest(release.mean / (factor * release.noise_std), "norm").pvalue > 1e-3) == fits
+
+
+def test_the_mean_is_divided_by_the_public_number(one_shot, ledger):
+    vectors = np.tile([0.5, 0.0], (4, 1))
+    made = one_shot(noise_multiplier=1e-6)
+    assert private_mean(vectors, made, ledger, "r").mean == pytest.approx([0.5, 0.0], abs=1e-4)
+
+
+def test_it_is_charged_once_before_the_noise_is_drawn(one_shot, ledger):
+    class Watching(GaussianNoise):
+        def add_to(self, value, std):
+            assert [spend.steps for spend in ledger.spent_by("r")] == [1]
+            return super().add_to(value, std)
+
+    private_mean(np.zeros((4, 2)), one_shot(), ledger, "r", noise=Watching())
+    (spend,) = ledger.spent_by("r")
+    assert (spend.steps, spend.event) == (1, one_shot().event())
+
+
+def test_two_releases_of_the_same_vectors_have_different_noise(one_shot, ledger):
+    first, second = (private_mean(np.zeros((4, 3)), one_shot(), ledger, "r").mean for _ in range(2))
+    assert not np.allclose(first, second)
+    assert sum(spend.steps for spend in ledger.spent_by("r")) == 2
+
+
+@pytest.mark.parametrize("changes", [{"steps": 2}, {"sampling_probability": 0.5}])
+def test_a_plan_of_another_mechanism_is_refused_uncharged(one_shot, ledger, changes):
+    with pytest.raises(SettingsError, match="one step"):
+        private_mean(np.zeros((4, 2)), one_shot(**changes), ledger, "r")
+    assert ledger.spends() == []
+
+
+def test_other_numbers_of_vectors_and_a_spent_budget_are_refused_uncharged(one_shot, ledger):
+    with pytest.raises(PrivacyError, match="n_units=4"):
+        private_mean(np.zeros((3, 2)), one_shot(), ledger, "r")
+    with pytest.raises(BudgetExceeded, match="epsilon_budget"):
+        private_mean(np.zeros((4, 2)), one_shot(epsilon_budget=0.1), ledger, "r")
+    assert ledger.spends() == []
+
+
+def test_replace_one_costs_what_twice_the_sensitivity_costs(one_shot):
+    removed = one_shot(noise_multiplier=2.0).predicted().subject.epsilon
+    replaced = one_shot(noise_multiplier=4.0, relation="replace-one").predicted().subject.epsilon
+    assert replaced == pytest.approx(removed, rel=1e-2)

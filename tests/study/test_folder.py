@@ -1,0 +1,177 @@
+import json
+import threading
+import time
+
+import pytest
+
+from angioshare.cli.main import main
+from angioshare.errors import SettingsError
+from angioshare.progress import SilentProgress
+from angioshare.study import folder
+from angioshare.study.engine import job_list, profile_text
+from angioshare.study.folder import controlled, make_study, planned_study
+from angioshare.study.gather import study_results, summary
+from angioshare.study.job import run_job
+from angioshare.study.outlook import outlook
+from angioshare.study.plan import load_plan
+from angioshare.study.watch import StageTimes, standing
+
+STUDY = {"cohort": None, "second_sites": (), "ledger": None}
+
+
+def planned(place, out="out", resume=False):
+    plan = load_plan(str(place / "plan.yaml"))
+    return planned_study(place / out, plan, **STUDY, state=place / "state" / "angioshare", resume=resume)
+
+
+@pytest.fixture
+def short(place):
+    """A study whose trainings are short, its folder made."""
+    text = (place / "plan.yaml").read_text()
+    (place / "plan.yaml").write_text(text + "    vary: {settings.iterations: [4]}\nbaselines: [real]\n")
+    study = planned(place)
+    make_study(study)
+    return study
+
+
+def carry_out(study):
+    """All jobs one after the other, without Snakemake."""
+    for job in job_list(study)["jobs"]:
+        run_job(study.root, *job.split("/"), state=study.state, log=SilentProgress())
+
+
+def test_a_standing_folder_is_refused_without_resume(place):
+    (place / "out").mkdir()
+    (place / "out" / "thesis.txt").write_text("mine")
+    with pytest.raises(SettingsError, match="--resume"):
+        planned(place)
+    with pytest.raises(SettingsError, match="no study"):
+        planned(place, resume=True)
+
+
+def test_a_study_may_grow_but_not_change(place, short):
+    plan = place / "plan.yaml"
+    text = plan.read_text()
+    plan.write_text(text.replace("seeds: 1", "seeds: 2"))
+    assert len(planned(place, resume=True).points) == 2 * len(short.points)
+    plan.write_text(text.replace("[1.0, 2.0]", "[1.5, 2.0]"))
+    with pytest.raises(SettingsError, match=r"wgan-private-1-seed0 stands .* other settings"):
+        planned(place, resume=True)
+    plan.write_text(text.replace("baselines: [real]", ""))
+    with pytest.raises(SettingsError, match="may only grow"):
+        planned(place, resume=True)
+
+
+def test_a_plan_without_a_cohort_names_the_cure(place):
+    (place / "plan.yaml").write_text("preset: demo\nbaselines: [real]")
+    with pytest.raises(SettingsError, match="--cohort"):
+        planned(place)
+
+
+def test_a_second_controller_is_refused(short, monkeypatch):
+    monkeypatch.setattr(folder, "TAKEOVER_S", 0.1)
+    with controlled(short), pytest.raises(SettingsError, match="being run by process"), controlled(short):
+        pass
+
+
+def test_jobs_wait_for_what_they_need_and_one_private_training_runs_at_a_time(short):
+    jobs = job_list(short)["jobs"]
+    assert jobs["measure/wgan-private-1-seed0"]["after"] == ["learn/wgan-private-1-seed0"]
+    assert jobs["learn/wgan-private-1-seed0"]["after"] == ["prepare/real-seed0"]
+    private = {name for name, job in jobs.items() if job["resources"]["ledger"]}
+    assert private == {"learn/wgan-private-1-seed0", "learn/wgan-private-2-seed0"}
+
+
+def test_all_jobs_give_records_that_know_their_point_and_both_epsilons(short):
+    carry_out(short)
+    results = study_results(short.root, state=short.state)
+    scored = {r.point: r for r in results.records() if r.metric == "dice"}
+    assert set(scored) == {point.name for point in short.points}
+    first, second = scored["wgan-private-1-seed0"], scored["wgan-private-2-seed0"]
+    assert (first.noise_multiplier, second.noise_multiplier, scored["real-seed0"].noise_multiplier) == (1.0, 2.0, None)
+    assert first.epsilon_patch > second.epsilon_patch > 0
+    assert first.epsilon_subject > first.epsilon_patch
+    assert scored["real-seed0"].epsilon_patch is None
+    assert [point.steps_charged for point in results.points] == [0, 4, 4]
+    assert results.statement.patch.epsilon >= first.epsilon_patch
+    header, rows = summary(results)
+    assert [len(row) for row in rows] == [len(header)] * 3
+
+
+def test_patches_are_cut_once_and_shared(short):
+    carry_out(short)
+    stores = {(short.run_of(point).private / "patches" / "image.npy").stat().st_ino for point in short.points}
+    assert len(stores) == 1
+
+
+def test_a_job_that_runs_again_does_nothing(short):
+    carry_out(short)
+    before = {path: path.stat().st_mtime_ns for path in (short.root / "points").rglob("*.json")}
+    carry_out(short)
+    assert {path: path.stat().st_mtime_ns for path in (short.root / "points").rglob("*.json")} == before
+
+
+def test_a_job_waits_for_whoever_works_in_its_folder(short):
+    job = threading.Thread(target=run_job, args=(short.root, "prepare", "real-seed0"),
+                           kwargs={"state": short.state, "log": SilentProgress()})  # fmt: skip
+    with short.run_of(short.points[0]).alone():
+        job.start()
+        time.sleep(0.5)
+        assert "waits" in standing(short, StageTimes(), 1).running[0]
+        assert short.missing(short.points[0])[0] == "prepare"
+    job.join(60)
+    assert "prepare" not in short.missing(short.points[0])
+
+
+def test_a_failure_is_left_for_the_controller(short):
+    with pytest.raises(SettingsError):
+        run_job(short.root, "learn", "wgan-private-1-seed0", state=short.state, log=SilentProgress())
+    left = json.loads((short.work / "failed" / "wgan-private-1-seed0.json").read_text())
+    assert left["error"] == "SettingsError"
+    assert "prepare" in left["text"]
+
+
+def test_an_unknown_job_is_refused(short):
+    with pytest.raises(SettingsError, match="no job learn/nobody"):
+        run_job(short.root, "learn", "nobody", state=short.state, log=SilentProgress())
+
+
+def test_the_outlook_knows_epsilon_beforehand_and_time_afterwards(short):
+    before = outlook(short, 1)
+    predicted = {row["point"]: row["epsilon"]["patch"] for row in before.jobs if "epsilon" in row}
+    assert before.seconds is None
+    carry_out(short)
+    after = outlook(short, 1)
+    assert after.seconds == 0
+    assert {row["state"] for row in after.jobs} == {"done"}
+    found = {p.name: p.statement.patch.epsilon for p in study_results(short.root, state=short.state).points}
+    assert {name: pytest.approx(found[name]) for name in predicted} == predicted
+    assert after.statement.patch.epsilon == pytest.approx(before.statement.patch.epsilon)
+
+
+def test_time_left_counts_private_trainings_one_after_the_other(short):
+    times = StageTimes()
+    times.of[("train", "wgan", True)] = [10.0]
+    private = [(point, "train", 0.5, None) for point in short.points if point.private]
+    assert times.left(private, jobs=8) == 10.0
+    assert times.left([(short.points[0], "evaluate", 0.0, None)], jobs=8) is None
+    assert times.left([(short.points[0], "evaluate", 0.25, 8.0)], jobs=2) == 3.0
+
+
+def dry_run(place, capsys, *more):
+    assert main(["study", str(place / "plan.yaml"), str(place / "out"), "--dry-run", "--json", *more]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_dry_run_lists_jobs_and_changes_nothing(place, capsys):
+    found = dry_run(place, capsys)
+    assert [row["state"] for row in found["jobs"]] == ["missing"] * 5
+    assert found["statement"]["subject"]["epsilon"] > found["statement"]["patch"]["epsilon"]
+    assert not (place / "out").exists()
+    shorter = dry_run(place, capsys, "--set", "sources.wgan-private.settings.iterations=9")
+    assert 0 < shorter["statement"]["patch"]["epsilon"] < found["statement"]["patch"]["epsilon"]
+
+
+def test_an_unknown_profile_names_the_shipped_ones():
+    with pytest.raises(SettingsError, match="kubernetes, local, slurm"):
+        profile_text("moon")
