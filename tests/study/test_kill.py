@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(find_spec("snakemake") is None, reason="needs the extra: pip install 'angioshare[study]'"),
 ]
 STEPS = 400
-PATIENCE_S = 300
+PATIENCE_S = 600
 POINTS = {"wgan-private-1-seed0", "wgan-private-2-seed0"}
 
 

@@ -46,7 +46,7 @@ def study(
         second_sites=second_site or (),
         ledger=ledger,
         state=state_folder(),
-        resume=resume,
+        resume=resume or dry_run,
     )
     at_once = jobs or os.cpu_count() or 1
     if dry_run:

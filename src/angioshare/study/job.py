@@ -60,6 +60,11 @@ class FileProgress:
         """See `Progress.finish`."""
         self._log.finish()
 
+    def tell_unless_told(self, note: str) -> None:
+        """Write the file if no other job of the point says where it stands."""
+        if not self._path.exists():
+            self.tell(note)
+
     def tell(self, note: str) -> None:
         """Write the file now."""
         self._told = time.time()
@@ -116,7 +121,7 @@ def _wait(enter: Callable[[], object], progress: FileProgress) -> None:
         try:
             enter()
         except SettingsError:
-            progress.tell("waits for a job of an earlier start")
+            progress.tell_unless_told("waits for a job of an earlier start")
             time.sleep(WAIT_S)
         else:
             return

@@ -26,7 +26,7 @@ class NoSettings(Settings):
 class SimulatorSettings(Settings):
     """Settings of the simulator alone."""
 
-    site: str = Field("wide", description="Parameter set or prior of the simulator.")
+    site: str = Field("site-1", description="Parameter set or prior of the simulator.")
     subjects: int = Field(12, ge=1, le=10_000, description="Simulated subjects that patches are cut from.")
 
 

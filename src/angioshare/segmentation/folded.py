@@ -1,0 +1,73 @@
+"""A trained half U-Net, rearranged for prediction: the same function with fewer multiplications.
+
+On the way up, the network doubles a coarse map by repeating pixels, joins it to the finer one, and convolves both by
+3 x 3. Repeating a pixel and then weighting its copies is a transposed convolution of 4 x 4 with stride 2, which needs 4
+products where there were 9, and neither the doubled nor the joined map has to be written. Dropout is left out, the
+memory layout is channels-last, and ReLU works in place.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from angioshare.models.unet import HalfUnet
+
+
+class FoldedUnet:
+    """Vessel probability of every pixel, as `models.unet.HalfUnet` in evaluation mode gives it, to rounding.
+
+    Example:
+        >>> network = HalfUnet((2, 4, 4), seed=1).eval()
+        >>> image = torch.rand(1, 1, 21, 30)
+        >>> bool(torch.allclose(FoldedUnet(network)(image), network(image), atol=1e-6))
+        True
+    """
+
+    def __init__(self, network: HalfUnet) -> None:
+        """Copy and rearrange the weights of a trained network, on its device; later changes of it do not show."""
+        self._multiple = network.multiple
+        with torch.no_grad():
+            self._down = [[_weights(layer) for layer in _convolutions(level)] for level in network.down]
+            self._up = []
+            for level in network.up:
+                joined, second = _convolutions(level)
+                coarse = joined.in_channels - joined.out_channels
+                self._up.append((_doubling(joined.weight[:, :coarse]), _weights(joined, coarse), _weights(second)))
+            self._last = _weights(network.last)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        """Map standardised images (n, 1, h, w) to probabilities of the same shape."""
+        height, width = image.shape[-2:]
+        x = functional.pad(image, (0, -width % self._multiple, 0, -height % self._multiple), mode="replicate")
+        x = x.contiguous(memory_format=torch.channels_last)
+        skips: list[Tensor] = []
+        for level in self._down:
+            if skips:
+                x = functional.max_pool2d(x, 2)
+            for layer in level:
+                x = torch.conv2d(x, *layer, padding=1).relu_()
+            skips.append(x)
+        for (doubling, joined, second), skip in zip(reversed(self._up), reversed(skips[:-1]), strict=True):
+            x = torch.conv2d(skip, *joined, padding=1).add_(torch.conv_transpose2d(x, doubling, stride=2, padding=1))
+            x = torch.conv2d(x.relu_(), *second, padding=1).relu_()
+        return torch.sigmoid(torch.conv2d(x, *self._last))[..., :height, :width]
+
+
+def _convolutions(level: nn.Module) -> list[nn.Conv2d]:
+    return [layer for layer in level.modules() if isinstance(layer, nn.Conv2d)]
+
+
+def _weights(layer: nn.Conv2d, first: int = 0) -> tuple[Tensor, Tensor | None]:
+    """Weight for the input channels from `first` on, and bias."""
+    weight = layer.weight[:, first:].detach().clone(memory_format=torch.channels_last)
+    return weight, None if layer.bias is None else layer.bias.detach().clone()
+
+
+def _doubling(weight: Tensor) -> Tensor:
+    """The transposed 4 x 4 convolution of stride 2 that doubles by repetition and then convolves by `weight`.
+
+    A pixel and its three copies are seen through a 3 x 3 window; per axis, the weights of the 4 places where the window
+    may stand are (w2, w2 + w1, w1 + w0, w0).
+    """
+    places = torch.tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]], dtype=weight.dtype, device=weight.device)
+    return torch.einsum("ui,vj,ocij->couv", places, places, weight).contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,41 @@
+import pytest
+import torch
+
+from angioshare.models.unet import HalfUnet
+from angioshare.segmentation.folded import FoldedUnet
+
+
+def with_biases(network: HalfUnet) -> HalfUnet:
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.ndim == 1:
+                parameter.normal_(0, 0.3, generator=generator)
+    return network.eval()
+
+
+@pytest.mark.parametrize("channels", [(3, 5), (2, 4, 8), (4, 4, 6, 6, 9)])
+@pytest.mark.parametrize("shape", [(1, 1, 16, 16), (3, 1, 33, 20), (2, 1, 1, 7)])
+def test_the_folded_network_is_the_same_function(channels, shape):
+    network = with_biases(HalfUnet(channels, dropout=0.3, seed=1))
+    image = torch.randn(shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    with torch.no_grad():
+        torch.testing.assert_close(FoldedUnet(network.double())(image), network(image), rtol=0, atol=1e-12)
+
+
+def test_later_changes_of_the_network_do_not_show():
+    network = HalfUnet((2, 3), seed=1).eval()
+    image = torch.ones(1, 1, 8, 8)
+    folded = FoldedUnet(network)
+    before = folded(image)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(2)
+    assert torch.equal(folded(image), before)
+
+
+def test_the_image_is_not_changed():
+    image = torch.rand(1, 1, 16, 16)
+    kept = image.clone()
+    FoldedUnet(HalfUnet((2, 3), seed=1).eval())(image)
+    assert torch.equal(image, kept)
