@@ -62,7 +62,6 @@ class TrainedUnet:
         self._device = torch.device(device)
         # channels_last: a training step takes 0.5 to 0.7 of the time on a CPU; torch's annotations do not know it here
         self._network = network.to(self._device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-        self._folded = FoldedUnet(self._network)
 
     def probability(self, image: FloatArray) -> FloatArray:
         """Vessel probability of slices.
@@ -77,11 +76,12 @@ class TrainedUnet:
         if image.size == 0:
             return out
         at_once = max(1, PIXELS_AT_ONCE // (image.shape[1] * image.shape[2]))
+        folded = FoldedUnet(self._network)  # anew each time, since training may have changed the weights
         with torch.inference_mode():
             for first in range(0, len(image), at_once):
                 part = np.ascontiguousarray(image[first : first + at_once], np.float32)
                 x = self.standardised(torch.from_numpy(part)[:, None].to(self._device))
-                out[first : first + at_once] = self._folded(x)[:, 0].cpu().numpy()
+                out[first : first + at_once] = folded(x)[:, 0].cpu().numpy()
         return out
 
     def standardised(self, image: Tensor) -> Tensor:
