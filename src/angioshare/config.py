@@ -87,9 +87,7 @@ class Config(Settings):
 
     title: str = Field("AngioShare run", max_length=120, description="Title of the report.")
     seed: int = Field(0, description="Seed of patch places, U-Nets and figures. Public.")
-    device: str = Field(
-        "cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="Where networks run: cpu, cuda, cuda:1, ..., mps."
-    )
+    device: str = Field("cpu", pattern=r"^(cpu|cuda(:\d+)?)$", description="Where networks run: cpu, cuda, cuda:1, ...")
     threads: int = Field(0, ge=0, le=256, description="Threads of tensor operations; 0 leaves the library's choice.")
     workers: int = Field(1, ge=1, le=256, description="Processes that train U-Nets or simulate side by side.")
     split: SplitSettings = Field(default_factory=SplitSettings, description="Which subjects train, validate, test.")

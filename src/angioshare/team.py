@@ -4,7 +4,7 @@ Alone, a process is the leader, owns everything, and nothing is sent. Only tenso
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import numpy as np
@@ -33,6 +33,15 @@ class Team:
     def leads(self) -> bool:
         """Whether this process keeps the books and writes the files."""
         return self.rank == 0
+
+    def device(self, wanted: str) -> str:
+        """Where this process computes: "cuda" means a card of its own to each process of this machine.
+
+        Example:
+            >>> Team().device("cuda")
+            'cuda'
+        """
+        return wanted if self.size == 1 or wanted != "cuda" else f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
 
     def own(self, units: IntArray) -> IntArray:
         """Those of some units that belong to this process; each unit belongs to one process for ever."""
@@ -69,26 +78,26 @@ class Team:
 
     def sum_at_leader(self, parts: Sequence[Tensor]) -> list[Tensor]:
         """Sum over all processes, in float64; only the leader's result counts. Alone: the parts themselves."""
-        if self.size == 1:
-            return list(parts)
-        flat = torch.cat([part.detach().reshape(-1).to("cpu", torch.float64) for part in parts])
-        dist.reduce(flat, 0)
-        return _like(flat, parts)
+        return _through(dist.reduce, parts) if self.size > 1 else list(parts)
+
+    def as_leader_has(self, parts: Sequence[Tensor]) -> list[Tensor]:
+        """Give the leader's tensors to all, bit for bit."""
+        return _through(dist.broadcast, parts) if self.size > 1 else list(parts)
 
     def sum_over_all(self, parts: Sequence[Tensor]) -> list[Tensor]:
         """Sum over all processes, the same for each of them, bit for bit."""
         return self.as_leader_has(self.sum_at_leader(parts))
 
-    def as_leader_has(self, parts: Sequence[Tensor]) -> list[Tensor]:
-        """Give the leader's tensors to all, bit for bit."""
-        if self.size == 1:
-            return list(parts)
-        flat = torch.cat([part.detach().reshape(-1).to("cpu", torch.float64) for part in parts])
-        dist.broadcast(flat, 0)
-        return _like(flat, parts)
+    def wait(self) -> None:
+        """Go on when all processes have come here: what the leader wrote before stands on disk."""
+        if self.size > 1:
+            dist.barrier()
 
 
-def _like(flat: Tensor, parts: Sequence[Tensor]) -> list[Tensor]:
+def _through(send: Callable[[Tensor, int], object], parts: Sequence[Tensor]) -> list[Tensor]:
+    """Send all parts as one float64 tensor on the CPU, from or to the leader."""
+    flat = torch.cat([part.detach().reshape(-1).to("cpu", torch.float64) for part in parts])
+    send(flat, 0)
     pieces = torch.split(flat, [part.numel() for part in parts])
     return [piece.view(part.shape).to(part.device, part.dtype) for piece, part in zip(pieces, parts, strict=True)]
 

@@ -418,6 +418,18 @@ def test_only_the_leader_of_a_team_charges(plan: Plan, critic: nn.Module, tmp_pa
         PrivateEngine(plan=plan(), critic=critic, synthetic_rows=0, ledger=ledger, run="r", team=team)
 
 
+def test_a_follower_stops_as_its_leader_does(plan: Plan, critic: nn.Module) -> None:
+    class Told(Team):
+        def told_by_leader(self, values: object) -> np.ndarray:
+            return np.array([-1])
+
+    team = Told()
+    team.rank, team.size = 1, 2
+    engine = PrivateEngine(plan=plan(), critic=critic, synthetic_rows=0, ledger=None, run="r", team=team)
+    with pytest.raises(BudgetExceeded, match="leader stopped before step 1"):
+        engine.draw()
+
+
 def test_rows_must_be_those_of_the_draw(plan: Plan, critic: nn.Module, rows: Rows) -> None:
     engine = PrivateEngine(
         plan=plan(), critic=critic, synthetic_rows=0, ledger=None, run="r", selector=Chosen(plan(), [1, 2])

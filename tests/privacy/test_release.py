@@ -1,5 +1,7 @@
 """The one-shot mean: sensitivity, noise, charge."""
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -30,14 +32,35 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
-@pytest.mark.parametrize("others", [0, 1, 5])
-@pytest.mark.parametrize("clip_norm", [0.3, 1.0, 7.0])
-def test_one_unit_moves_the_sum_by_at_most_the_clip_norm(row, others, clip_norm):
-    rest = 10 * np.random.default_rng(0).standard_normal((others, 3))
-    moved = bounded_sum(np.vstack([rest, row]), clip_norm) - bounded_sum(rest, clip_norm)
-    assert np.linalg.norm(moved) <= clip_norm * (1 + 1e-9)
-    assert np.isfinite(moved).all()
+def unclipped(vectors, clip_norm):
+    return np.nan_to_num(vectors).sum(axis=0)
+
+
+def entry_by_entry(vectors, clip_norm):
+    return np.clip(np.nan_to_num(vectors), -clip_norm, clip_norm).sum(axis=0)
+
+
+def broken_let_through(vectors, clip_norm):
+    norm = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors * np.minimum(1, clip_norm / norm)).sum(axis=0)
+
+
+def check_one_unit_moves_the_sum_by_at_most_the_clip_norm(add):
+    for row, others, clip_norm in itertools.product(ROWS.values(), (0, 1, 5), (0.3, 1.0, 7.0)):
+        rest = 10 * np.random.default_rng(0).standard_normal((others, 3))
+        with np.errstate(all="ignore"):
+            moved = add(np.vstack([rest, row]), clip_norm) - add(rest, clip_norm)
+            assert np.linalg.norm(moved) <= clip_norm
+
+
+def test_one_unit_moves_the_sum_by_at_most_the_clip_norm():
+    check_one_unit_moves_the_sum_by_at_most_the_clip_norm(bounded_sum)
+
+
+@pytest.mark.parametrize("mutant", [unclipped, entry_by_entry, broken_let_through])
+def test_check_of_the_bound_catches(mutant):
+    with pytest.raises(AssertionError):
+        check_one_unit_moves_the_sum_by_at_most_the_clip_norm(mutant)
 
 
 def test_short_vectors_pass_unchanged_and_broken_ones_count_as_zero():
@@ -45,13 +68,35 @@ def test_short_vectors_pass_unchanged_and_broken_ones_count_as_zero():
     assert bounded_sum(np.array([ROWS["nan"], ROWS["infinite"]]), 1.0).tolist() == [0, 0, 0]
 
 
+class WithoutC(GaussianNoise):
+    """Forgets the clip norm."""
+
+    def add_to(self, value, std):
+        return super().add_to(value, 2.0)
+
+
+class OnTheMean(GaussianNoise):
+    """Noise for one unit of four."""
+
+    def add_to(self, value, std):
+        return super().add_to(value, std / 4)
+
+
+def check_the_noise_has_the_planned_size(made, ledger, kind):
+    release = private_mean(np.zeros((4, 20_000)), made, ledger, "r", noise=kind(KeyStream(test_seed=5)))
+    assert release.noise_std == pytest.approx(2.0 * made.clip_norm / 4)
+    assert stats.kstest(release.mean / release.noise_std, "norm").pvalue > 1e-3
+
+
 @pytest.mark.parametrize("clip_norm", [1.0, 3.0])
 def test_the_noise_has_the_planned_size(one_shot, ledger, clip_norm):
-    made = one_shot(clip_norm=clip_norm)
-    release = private_mean(np.zeros((4, 20_000)), made, ledger, "r", noise=GaussianNoise(KeyStream(test_seed=5)))
-    assert release.noise_std == pytest.approx(2.0 * clip_norm / 4)
-    for factor, fits in ((1.0, True), (0.9, False), (1.1, False)):
-        assert (stats.kstest(release.mean / (factor * release.noise_std), "norm").pvalue > 1e-3) == fits
+    check_the_noise_has_the_planned_size(one_shot(clip_norm=clip_norm), ledger, GaussianNoise)
+
+
+@pytest.mark.parametrize("mutant", [WithoutC, OnTheMean])
+def test_check_of_its_noise_catches(one_shot, ledger, mutant):
+    with pytest.raises(AssertionError):
+        check_the_noise_has_the_planned_size(one_shot(clip_norm=3.0), ledger, mutant)
 
 
 def test_the_mean_is_divided_by_the_public_number(one_shot, ledger):
@@ -60,15 +105,41 @@ def test_the_mean_is_divided_by_the_public_number(one_shot, ledger):
     assert private_mean(vectors, made, ledger, "r").mean == pytest.approx([0.5, 0.0], abs=1e-4)
 
 
-def test_it_is_charged_once_before_the_noise_is_drawn(one_shot, ledger):
+def charged_afterwards(vectors, plan, ledger, run, *, noise):
+    """Noises first, and charges what it has done."""
+
+    class Later:
+        def spends(self):
+            return ledger.spends()
+
+        def reserve(self, *event):
+            self.event = event
+
+    later = Later()
+    release = private_mean(vectors, plan, later, run, noise=noise)
+    ledger.reserve(*later.event)
+    return release
+
+
+def check_it_is_charged_once_before_the_noise_is_drawn(one_shot, ledger, release):
     class Watching(GaussianNoise):
         def add_to(self, value, std):
             assert [spend.steps for spend in ledger.spent_by("r")] == [1]
             return super().add_to(value, std)
 
-    private_mean(np.zeros((4, 2)), one_shot(), ledger, "r", noise=Watching())
+    release(np.zeros((4, 2)), one_shot(), ledger, "r", noise=Watching())
     (spend,) = ledger.spent_by("r")
     assert (spend.steps, spend.event) == (1, one_shot().event())
+
+
+def test_it_is_charged_once_before_the_noise_is_drawn(one_shot, ledger):
+    check_it_is_charged_once_before_the_noise_is_drawn(one_shot, ledger, private_mean)
+
+
+@pytest.mark.parametrize("mutant", [charged_afterwards])
+def test_check_of_its_charge_catches(one_shot, ledger, mutant):
+    with pytest.raises(AssertionError):
+        check_it_is_charged_once_before_the_noise_is_drawn(one_shot, ledger, mutant)
 
 
 def test_two_releases_of_the_same_vectors_have_different_noise(one_shot, ledger):

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+from phantoms import phantom
 
-from angioshare.cohort.writer import WrittenSubject, write_bids_cohort
+from angioshare.cohort.writer import write_bids_cohort
 
 BASE = """
 title = "Tiny"
@@ -47,24 +48,11 @@ grid:
 """
 
 
-def subject(rng, name):
-    label = np.zeros((24, 24, 4), np.uint8)
-    for i, j in rng.integers(5, 18, (4, 2)):
-        label[i : i + 2, j : j + 2] = 1
-    brain = np.zeros_like(label)
-    brain[2:-2, 2:-2] = 1
-    angio = (60 + 140 * label + rng.normal(0, 8, label.shape)).clip(1, 255) * brain
-    affine = np.diag([0.8, 0.8, 1.2, 1.0])
-    return WrittenSubject(
-        id=name, angio=angio.astype(np.uint8), label=label, brain=brain, spacing_mm=(0.8, 0.8, 1.2), affine=affine
-    )
-
-
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     """A folder with a cohort of five, base settings and a plan; the user's state folder is in it too."""
     rng = np.random.default_rng(0)
-    write_bids_cohort(tmp_path / "cohort", "A", (subject(rng, f"A{index}") for index in range(5)))
+    write_bids_cohort(tmp_path / "cohort", "A", (phantom(rng, f"A{index}") for index in range(5)))
     (tmp_path / "base.toml").write_text(BASE)
     (tmp_path / "plan.yaml").write_text(PLAN)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

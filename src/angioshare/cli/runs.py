@@ -35,7 +35,7 @@ def run(
     preset: Annotated[str | None, typer.Option(help="Shipped settings; see `angioshare presets`.")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings file (TOML).")] = None,
     changes: Annotated[list[str] | None, typer.Option("--set", help="key=value on top; may be repeated.")] = None,
-    device: Annotated[str | None, typer.Option(help="Where networks run: cpu, cuda, cuda:1, ..., mps.")] = None,
+    device: Annotated[str | None, typer.Option(help="Where networks run: cpu, cuda, cuda:1, ...")] = None,
     ledger: Annotated[Path | None, typer.Option(help="The cohort's ledger, where it cannot stand beside it.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the folder's own settings.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List stages, what is missing, and epsilon.")] = False,
@@ -46,15 +46,17 @@ def run(
     from angioshare.stages.folder import make_folder, open_run, planned_run
     from angioshare.stages.pipeline import outlook, pipeline
 
-    if device is not None:
-        changes = [*(changes or ()), f"device={json.dumps(device)}"]
     if preset is not None and config is not None:
         raise SettingsError("--preset and --config exclude each other; give one")
     if resume and (out / "run.json").exists():
         if preset or config or changes:
             raise SettingsError(f"--resume takes the settings of {out}; leave --preset, --config and --set out")
         this = open_run(out, state=state_folder())
+        if device not in (None, this.config.device):
+            raise SettingsError(f"--device {device}: {out} was begun on {this.config.device}; leave --device out")
     else:
+        if device is not None:
+            changes = [*(changes or ()), f"device={json.dumps(device)}"]
         settings = load_config(
             preset=preset or (None if config else "kossen2022-small"), file=config, changes=changes or ()
         )

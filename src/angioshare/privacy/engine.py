@@ -133,7 +133,8 @@ class PrivateEngine:
         """What the leader drew, as far as this process owns it."""
         drawn = self._team.told_by_leader(None)
         if drawn.tolist() == _STOPPED.tolist():
-            raise self._refusal()
+            # Why it stopped, the leader says; whoever follows stops at the same step and in the same way.
+            raise BudgetExceeded(f"the leader stopped before step {self._made + 1} of {self._planned}; see its message")
         self._made += 1
         self._current = Draw(self._team.own(drawn))
         return self._current

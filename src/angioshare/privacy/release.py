@@ -16,6 +16,8 @@ from angioshare.privacy.noise import GaussianNoise
 from angioshare.privacy.plan import PrivacyPlan
 from angioshare.types import FloatArray
 
+_ROUNDING = 1e-9  # share of C that is left for rounding errors in float64
+
 
 @dataclass(frozen=True, kw_only=True)
 class Release:
@@ -45,18 +47,18 @@ def bounded_sum(vectors: FloatArray, clip_norm: float) -> FloatArray:
         not finite counts as zero, since raising would reveal it.
 
     Example:
-        >>> bounded_sum(np.array([[3.0, 4.0], [np.nan, 1.0]]), 1.0).tolist()
+        >>> bounded_sum(np.array([[3.0, 4.0], [np.nan, 1.0]]), 1.0).round(6).tolist()
         [0.6, 0.8]
     """
     wide = np.asarray(vectors, np.float64)
     finite = np.isfinite(wide).all(axis=1, keepdims=True)
-    # Halves of the largest entry first: the square of a huge number would be infinite.
+    # Divided by the largest entry first: the square of a huge number would be infinite.
     wide = np.where(finite, wide, 0.0)
     largest = np.abs(wide).max(axis=1, initial=0.0)
     unit = wide / np.where(largest > 0, largest, 1.0)[:, None]
     with np.errstate(over="ignore"):
         norm = largest * np.linalg.norm(unit, axis=1)
-        length = np.minimum(norm, clip_norm)
+        length = np.minimum(norm, clip_norm * (1 - _ROUNDING))
     direction = unit / np.maximum(np.linalg.norm(unit, axis=1), 1.0)[:, None]
     return np.asarray((direction * length[:, None]).sum(axis=0))
 

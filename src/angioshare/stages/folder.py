@@ -140,6 +140,5 @@ def open_run(root: Path, *, state: Path) -> Run:
 def _check_device(device: str) -> None:
     kind, _, index = device.partition(":")
     cards = torch.cuda.device_count() if kind == "cuda" else 0
-    there = {"cpu": True, "cuda": int(index or 0) < cards, "mps": torch.backends.mps.is_available()}
-    if not there[kind]:
+    if kind != "cpu" and int(index or 0) >= cards:
         raise SettingsError(f"device {device!r} is not to be had on this machine ({cards} CUDA devices); choose cpu")

@@ -86,7 +86,7 @@ def synthesizer_of(run: Run, source: SourceSettings) -> Synthesizer:
         patches=run.config.patches,
         unit=source.privacy.unit if source.privacy else "patch",
         provenance="dp" if source.privacy else "unprotected",
-        device=run.config.device,
+        device=Team().device(run.config.device),
     )
     return build(source.synthesizer, source.settings, context)
 

@@ -133,6 +133,7 @@ class Wgan:
             source.close()
         progress.finish()
         checkpoint.finish(folder / WEIGHTS, "average" if s.ema else "generator")
+        self._team.wait()
 
     def _note(self, source: CriticEngine) -> str:
         epsilon = source.epsilon_so_far()

