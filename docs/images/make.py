@@ -15,7 +15,7 @@ if __name__ == "__main__":
     content = gather(open_run(out / "run", state=out / "state"))
     sheets = []
     for samples in content.samples:
-        if samples.source in ("real", "wgan", "wgan-private"):
+        if samples.source in ("real", "wgan", "wgan-private", "calibrated"):
             sheet = Image.open(io.BytesIO(sample_sheet(samples).data)).convert("RGB")
             titled = Image.new("RGB", (sheet.width, sheet.height + 26), "white")
             ImageDraw.Draw(titled).text((4, 5), samples.title, "black", font_size=15)

@@ -77,6 +77,9 @@ class EvaluationSettings(Settings):
     fidelity_patches: int = Field(
         2000, ge=0, le=100_000, description="Patches of each source that are compared with real ones; 0 compares none."
     )
+    embedded_patches: int = Field(
+        300, ge=0, le=2000, description="Patches of each source that the report's t-SNE shows; 0 draws none."
+    )
     similarity_patches: int = Field(
         1000, ge=0, le=10_000, description="Patches of each source whose SSIM is taken pair by pair; 0 takes none."
     )

@@ -12,6 +12,7 @@ import pytest
 
 from angioshare.cli.main import main
 from angioshare.patches.store import open_store
+from angioshare.stages.embed import read_embeddings
 
 STAGES = ("prepare", "train", "sample", "segment", "evaluate", "report")
 
@@ -124,6 +125,18 @@ def test_features_are_kept_on_the_private_side_and_any_two_sets_of_a_run_can_be_
     assert json.loads(capsys.readouterr().out)["a"] == "wgan-private"
     assert main(["fidelity", f"{run}:mars", str(run)]) == 2
     assert "choose one of train, test, real" in capsys.readouterr().err
+
+
+def test_real_and_the_best_synthetic_patches_are_placed_on_the_private_side_alone(run):
+    placed = read_embeddings(run / "private" / "embedding.npz")
+    names = [info.name for info in placed[0].groups]
+    assert names[:2] == ["training patches", "wgan"]
+    assert names[2] in ("wgan-private", "wgan-subject")
+    assert names[3:] == ["simulator"]
+    assert np.bincount(placed[0].group).tolist() == [72, 20, 20, 20]
+    assert {path.suffix for path in (run / "private" / "figures").iterdir()} == {".png", ".pdf"}
+    assert 'id="embedding"' in (run / "private" / "report-internal.html").read_text()
+    assert 'id="embedding"' not in (run / "public" / "report.html").read_text()
 
 
 def test_the_ledger_holds_every_private_step_and_its_chain(run, place, capsys):

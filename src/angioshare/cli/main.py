@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from angioshare import __version__
-from angioshare.cli import data, fidelity, privacy, runs, settings, study
+from angioshare.cli import data, fidelity, privacy, runs, settings, study, track
 from angioshare.cli.output import answer, say
 from angioshare.errors import AngioShareError
 
@@ -38,8 +38,8 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for commands in (runs.COMMANDS, data.COMMANDS, fidelity.COMMANDS, privacy.COMMANDS, settings.COMMANDS, study.COMMANDS):
-    for name, function in commands.items():
+for module in (runs, data, fidelity, privacy, settings, study, track):
+    for name, function in module.COMMANDS.items():
         app.command(name)(_guarded(function))
 settings.config_app.command("show")(_guarded(settings.show))
 app.add_typer(settings.config_app, name="config")

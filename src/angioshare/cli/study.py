@@ -1,4 +1,4 @@
-"""Commands `study` and `study-job`: many runs on Snakemake, and one job of them."""
+"""Commands `study`, `study-job`, `study-report`: many runs on Snakemake, one job of them, and what they found."""
 
 import os
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from angioshare.cli.standing import display, duration
 if TYPE_CHECKING:
     from angioshare.study.folder import Study
     from angioshare.study.outlook import Outlook
+    from angioshare.study.report import Written
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
@@ -32,7 +33,7 @@ def study(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List jobs, epsilon and time; change nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run a grid of runs on Snakemake, here or on a cluster; ends with a table over all seeds."""
+    """Run a grid of runs on Snakemake, here or on a cluster; ends with a report and a table over all seeds."""
     from angioshare.study.engine import run_study
     from angioshare.study.folder import planned_study
     from angioshare.study.outlook import outlook
@@ -68,6 +69,28 @@ def study_job(
     run_job(out, group, point, state=state_folder(), log=progress())
 
 
+def study_report(
+    out: Annotated[Path, typer.Argument(help="Folder of a study, finished or not.")], as_json: Json = False
+) -> None:
+    """Write the report of a study anew, from what is finished."""
+    from angioshare.study.report import write_report
+
+    written = write_report(out, state=state_folder())
+    if as_json:
+        answer_json({"study": str(out), **_pages(written)})
+    else:
+        _answer_pages(written)
+
+
+def _pages(written: "Written") -> dict[str, str]:
+    return {"report_internal": str(written.internal), "report_shareable": str(written.shareable)}
+
+
+def _answer_pages(written: "Written") -> None:
+    answer(f"report to share: {written.shareable}")
+    answer(f"internal report: {written.internal}")
+
+
 def _answer_outlook(found: "Outlook", as_json: bool) -> None:
     whole = found.statement.sentence() if found.statement else "nothing is charged"
     if as_json:
@@ -90,7 +113,9 @@ def _spends(row: dict[str, Any]) -> list[str]:
 
 def _answer_results(this: "Study", as_json: bool) -> None:
     from angioshare.study.gather import study_results, summary
+    from angioshare.study.report import report_paths
 
+    written = report_paths(this.root)
     results = study_results(this.root, state=this.state)
     header, rows = summary(results)
     if as_json:
@@ -98,6 +123,7 @@ def _answer_results(this: "Study", as_json: bool) -> None:
             {
                 "study": str(this.root),
                 "results": str(this.root / "results.json"),
+                **_pages(written),
                 "points": len(this.points),
                 "finished": sum(not this.missing(point) for point in this.points),
                 "statement": results.statement.to_json() if results.statement else None,
@@ -109,6 +135,7 @@ def _answer_results(this: "Study", as_json: bool) -> None:
     if results.statement:
         answer(results.statement.sentence())
     answer(f"results: {this.root / 'results.json'}")
+    _answer_pages(written)
 
 
-COMMANDS: dict[str, Callable[..., Any]] = {"study": study, "study-job": study_job}
+COMMANDS: dict[str, Callable[..., Any]] = {"study": study, "study-job": study_job, "study-report": study_report}

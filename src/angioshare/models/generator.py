@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from angioshare.errors import SettingsError
+from angioshare.models.doubling import Doubling
 
 PATCH_SIZES = (16, 24, 32, 48, 64, 96, 128, 192)
 """Edges h = w that the networks can make: 2 or 3 pixels, doubled again and again."""
@@ -56,11 +57,11 @@ def transposed_generator(size: int, features: int, z: int) -> nn.Sequential:
     """
     depth = doublings(size)
     widths = [features * 2**power for power in range(depth - 1, -1, -1)]
-    first = nn.ConvTranspose2d(z, widths[0], 4, 2, 1, output_padding=int(size % 3 == 0), bias=False)
+    first = Doubling(z, widths[0], more=int(size % 3 == 0))
     layers: list[nn.Module] = [first, group_norm(widths[0]), nn.ReLU()]
     for before, after in pairwise(widths):
-        layers += [nn.ConvTranspose2d(before, after, 4, 2, 1, bias=False), group_norm(after), nn.ReLU()]
-    layers += [nn.ConvTranspose2d(widths[-1], 2, 4, 2, 1, bias=False), nn.Tanh()]
+        layers += [Doubling(before, after), group_norm(after), nn.ReLU()]
+    layers += [Doubling(widths[-1], 2), nn.Tanh()]
     return nn.Sequential(*layers)
 
 
@@ -95,7 +96,7 @@ def initialise(network: nn.Module, generator: torch.Generator) -> None:
         generator: Seeded stream of initial weights.
     """
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+        if isinstance(module, nn.Conv2d | Doubling | nn.Linear):
             nn.init.normal_(module.weight, 0.0, 0.05, generator=generator)
-            if module.bias is not None:
+            if isinstance(module.bias, nn.Parameter):
                 nn.init.zeros_(module.bias)

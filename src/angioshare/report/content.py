@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from angioshare.errors import DataError
+from angioshare.metrics.transport import MetricName
 from angioshare.privacy.unit import PrivacyStatement
 from angioshare.records import Record
 from angioshare.types import BoolArray, ByteArray, FloatArray, IntArray, Provenance, Spacing
@@ -114,6 +115,34 @@ class Curve:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Embedding:
+    """Patches of several sources as points of one plane: always unprotected, for real patches moved every point.
+
+    Attributes:
+        metric: The distance between patches that placed them.
+        perplexity: How many neighbours counted, roughly.
+        points: Shape (n, 2), no unit.
+        thumbnails: The patches, made small, shape (n, h, w), from 0 (black) to 255.
+        group: Index into `groups` of each, shape (n,); those of one group stand in random order.
+        groups: Where patches are from.
+    """
+
+    metric: MetricName
+    perplexity: float
+    points: FloatArray
+    thumbnails: ByteArray
+    group: IntArray
+    groups: tuple[SourceInfo, ...]
+
+    def __post_init__(self) -> None:
+        if self.points.shape != (len(self.group), 2) or len(self.thumbnails) != len(self.group):
+            raise DataError(
+                f"embedding: points {self.points.shape}, thumbnails {self.thumbnails.shape} and group "
+                f"{self.group.shape} must be (n, 2), (n, h, w) and (n,); hand over those of one set"
+            )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class ReportContent:
     """All that a report shows.
 
@@ -127,6 +156,7 @@ class ReportContent:
         samples: Pairs to be looked at.
         error_maps: Error maps of test subjects.
         curves: Training curves.
+        embeddings: The same patches placed by several distances.
         settings_toml: The resolved settings, as TOML.
         environment: Versions: name to version.
         stage_seconds: Wall time of each stage.
@@ -142,6 +172,7 @@ class ReportContent:
     samples: Sequence[Samples] = ()
     error_maps: Sequence[ErrorMap] = ()
     curves: Sequence[Curve] = ()
+    embeddings: Sequence[Embedding] = ()
     settings_toml: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     stage_seconds: Mapping[str, float] = field(default_factory=dict)

@@ -30,7 +30,7 @@ from angioshare.report.pictures import (
 from angioshare.report.scoreplot import COLOURS, Group, ScorePlot
 from angioshare.types import ByteArray, FloatArray
 
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "svg.hashsalt": "angioshare",
     "text.parse_math": False,  # a title with a dollar sign is a title
     "font.size": 9,
@@ -41,6 +41,8 @@ _STYLE: dict[Any, Any] = {
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
 }
+"""How every plot looks; for `matplotlib.rc_context`."""
+
 _POINTS = 1500
 
 
@@ -75,7 +77,7 @@ def error_map_figure(error_map: ErrorMap, *, width_inches: float = 13.0) -> Pict
     for colours, name, sides, (x, y, w, h) in panels:
         axes = figure.add_axes((x / width, y / height, w / width, h / height))
         _show(axes, hung(colours), name, sides)
-    return Picture(mime="image/png", data=_png(figure), alt=error_words(error_map))
+    return Picture(mime="image/png", data=png(figure), alt=error_words(error_map))
 
 
 def error_counts(error_map: ErrorMap) -> dict[str, int]:
@@ -96,7 +98,7 @@ def error_words(error_map: ErrorMap) -> str:
 
 def score_figure(plot: ScorePlot) -> Picture:
     """Draw the scores of one metric: a panel for each site, a row for each source, a point for each subject."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         rows = len(plot.panels[0])
         figure = Figure(figsize=(11.0, 0.75 + 0.46 * rows), layout="constrained")
         panels = figure.subplots(1, len(plot.sites), sharey=True, squeeze=False)[0]
@@ -105,7 +107,7 @@ def score_figure(plot: ScorePlot) -> Picture:
             axes.set_title(site)
         panels[0].set_yticks(range(rows), [group.title for group in plot.panels[0]])
         panels[0].set_ylim(rows - 0.45, -0.55)
-        return Picture(mime="image/svg+xml", data=_svg(figure), alt=plot.words())
+        return Picture(mime="image/svg+xml", data=svg(figure), alt=plot.words())
 
 
 def curve_figure(curves: Sequence[Curve], titles: Mapping[str, str]) -> Picture:
@@ -117,7 +119,7 @@ def curve_figure(curves: Sequence[Curve], titles: Mapping[str, str]) -> Picture:
     """
     names = list(dict.fromkeys(curve.name for curve in curves))
     sources = list(dict.fromkeys(curve.source for curve in curves))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(11.0, 2.6 * -(-len(names) // 2) + 0.3), layout="constrained")
         panels = figure.subplots(-(-len(names) // 2), min(2, len(names)), squeeze=False).ravel()
         for axes, name in zip(panels, names, strict=False):
@@ -133,7 +135,7 @@ def curve_figure(curves: Sequence[Curve], titles: Mapping[str, str]) -> Picture:
             axes.set_axis_off()
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
         words = f"Training curves of {', '.join(titles.get(s, s) for s in sources)}: {', '.join(names)} over steps."
-        return Picture(mime="image/svg+xml", data=_svg(figure), alt=words)
+        return Picture(mime="image/svg+xml", data=svg(figure), alt=words)
 
 
 def _score_panel(axes: Axes, plot: ScorePlot, groups: Sequence[Group]) -> None:
@@ -177,14 +179,14 @@ def _show(axes: Axes, colours: ByteArray, name: str, sides: str) -> None:
         axes.text(x, 0.97, letter, transform=axes.transAxes, color="#c9ced6", fontsize=8, ha=side, va="top")
 
 
-def _svg(figure: Figure) -> bytes:
+def svg(figure: Figure) -> bytes:
     """Encode as SVG, the same bytes for the same figure."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
     """Encode as PNG of 256 colours: a third of the size, and greys and three class colours need no more."""
     drawn, packed = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png")

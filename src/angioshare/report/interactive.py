@@ -36,7 +36,7 @@ def score_spec(plot: ScorePlot) -> Json:
         "font": {"size": 13, "color": _INK},
         "paper_bgcolor": "#ffffff",
         "plot_bgcolor": "#ffffff",
-        "yaxis": _rows([_plain(group.title) for group in plot.panels[0]]),
+        "yaxis": _rows([plain(group.title) for group in plot.panels[0]]),
         "annotations": [],
     }
     data: list[Json] = []
@@ -45,7 +45,7 @@ def score_spec(plot: ScorePlot) -> Json:
         domain = [number / count + (0.02 if number else 0), (number + 1) / count - (0.02 if number + 1 < count else 0)]
         layout["xaxis" + name[1:]] = _axis(plot, domain)
         layout["annotations"].append(
-            {"text": f"<b>{_plain(site)}</b>", "x": domain[0], "y": 1, "xref": "paper", "yref": "paper"}
+            {"text": f"<b>{plain(site)}</b>", "x": domain[0], "y": 1, "xref": "paper", "yref": "paper"}
             | {"xanchor": "left", "yanchor": "bottom", "showarrow": False}
         )
         for group in groups:
@@ -79,13 +79,13 @@ def _exponent(value: float) -> float:
 
 def _traces(plot: ScorePlot, group: Group, axis: str) -> list[Json]:
     """Box and points of one source at one site, and crosses for undefined scores."""
-    title = _plain(group.title)
+    title = plain(group.title)
     shared: Json = {"xaxis": axis, "yaxis": "y", "orientation": "h", "name": title}
     box = shared | {
         "type": "box",
         "x": [value for _, value in group.defined],
         "y": [title] * len(group.defined),
-        "text": [_plain(subject) for subject, _ in group.defined],
+        "text": [plain(subject) for subject, _ in group.defined],
         "boxpoints": "all",
         "pointpos": 0,
         "jitter": 0.5,
@@ -100,7 +100,7 @@ def _traces(plot: ScorePlot, group: Group, axis: str) -> list[Json]:
         "mode": "markers",
         "x": [plot.undefined_at] * len(group.undefined),
         "y": [title] * len(group.undefined),
-        "text": [_plain(subject) for subject in group.undefined],
+        "text": [plain(subject) for subject in group.undefined],
         "marker": {"color": group.colour, "symbol": "x-thin-open", "size": 10, "line": {"width": 2}},
         "hovertemplate": "%{text}: undefined (empty prediction)<extra>" + title + "</extra>",
     }
@@ -108,6 +108,6 @@ def _traces(plot: ScorePlot, group: Group, axis: str) -> list[Json]:
     return [box] + ([cross] if group.undefined else [])
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Take the marks out of a text that plotly would read as its own small HTML or as a template."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("%{", "% {")

@@ -1,27 +1,22 @@
 """The report as HTML: one file for the house, one that may leave it. Both work offline and load nothing.
 
 The internal page holds plotly.js and one small script, both named by their hash in the content policy; the shareable
-page holds no script at all. Every text is escaped.
+page holds no script at all. Every text is escaped (see `html`).
 """
 
-import base64
-import hashlib
-from collections.abc import Sequence
-from functools import cache
-from importlib.resources import files
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from angioshare.errors import PrivacyError
 from angioshare.report import tables
 from angioshare.report.content import ReportContent
+from angioshare.report.embedding import embedding_caption, embedding_picture, metric_words, thumbnail_picture
 from angioshare.report.figures import curve_figure, error_counts, error_map_figure, score_figure
 from angioshare.report.glossary import METRICS, TERMS
+from angioshare.report.html import asset, content_policy, templates
 from angioshare.report.interactive import plotly_script, score_spec
-from angioshare.report.limits import limits, weak
-from angioshare.report.pictures import Picture, sample_sheet
-from angioshare.report.scoreplot import score_plots
+from angioshare.report.limits import limits
+from angioshare.report.pictures import sample_sheet
+from angioshare.report.scoreplot import score_plots, source_colours
 from angioshare.report.sharing import unprotected_items
 from angioshare.types import Json
 
@@ -68,16 +63,17 @@ def shareable_page(content: ReportContent) -> str:
 
 def _render(content: ReportContent, *, internal: bool) -> str:
     """Fill the template."""
-    style = _asset("page.css") + (_asset("internal.css") if internal else "")
+    style = asset("page.css") + (asset("internal.css") if internal else "")
     plots = [
         {"picture": score_figure(plot), "spec": score_spec(plot), "title": plot.metric.title}
         for plot in score_plots(content)
     ]
-    scripts = [plotly_script(), _asset("hover.js.j2")] if internal and plots else []
-    return _templates().get_template("page.html.j2").render(
+    colours = source_colours(content.sources)
+    scripts = [plotly_script(), asset("hover.js.j2")] if internal and plots else []
+    return templates().get_template("page.html.j2").render(
         content=content,
         internal=internal,
-        policy=_policy(style, scripts),
+        policy=content_policy(style, scripts),
         style=Markup(style),  # our own file, as the scripts are
         scripts=[Markup(script) for script in scripts],
         guarantees=_guarantees(content),
@@ -92,6 +88,9 @@ def _render(content: ReportContent, *, internal: bool) -> str:
         citation=tables.CITATION,
         samples=[(samples, sample_sheet(samples)) for samples in content.samples],
         plots=plots,
+        embedding_caption=embedding_caption(content.embeddings[0]) if content.embeddings else "",
+        embedding_picture=embedding_picture(content.embeddings, colours=colours) if content.embeddings else None,
+        embeddings=[(metric_words(one), thumbnail_picture(one, colours=colours)) for one in content.embeddings],
         error_maps=[(item, error_map_figure(item), error_counts(item)) for item in content.error_maps],
         curves=curve_figure(content.curves, _titles(content)) if content.curves else None,
         stage_times=tables.stage_times(content) if internal else [],
@@ -115,49 +114,3 @@ def _guarantees(content: ReportContent) -> list[Json]:
 def _titles(content: ReportContent) -> dict[str, str]:
     """Title of each source by its name."""
     return {source.name: source.title for source in content.sources}
-
-
-def _policy(style: str, scripts: Sequence[str]) -> str:
-    """Content policy of a page: nothing is fetched, and only these very scripts run.
-
-    plotly.js writes style attributes as it draws, so a page with scripts cannot name its styles by hash.
-    """
-    script_source = " ".join(_hash(script) for script in scripts) or "'none'"
-    style_source = "'unsafe-inline'" if scripts else _hash(style)
-    images = "data: blob:" if scripts else "data:"
-    return (
-        f"default-src 'none'; script-src {script_source}; style-src {style_source}; img-src {images}; "
-        "base-uri 'none'; form-action 'none'"
-    )
-
-
-def _hash(text: str) -> str:
-    """A text's hash as a content policy writes it."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-
-
-def _data_uri(picture: Picture) -> str:
-    """A picture as an address that holds it."""
-    return f"data:{picture.mime};base64,{base64.b64encode(picture.data).decode()}"
-
-
-def _asset(name: str) -> str:
-    """Read a file that stands beside this one."""
-    return files("angioshare.report").joinpath(name).read_text(encoding="utf-8")
-
-
-@cache
-def _templates() -> Environment:
-    """The templates; every text is escaped, every missing name is an error."""
-    environment = Environment(
-        loader=PackageLoader("angioshare", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": True, "allow_nan": False}
-    environment.filters["data_uri"] = _data_uri
-    environment.filters["epsilon"] = tables.epsilon_words
-    environment.tests["weak"] = weak
-    return environment

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from angioshare.report.content import ReportContent
+from angioshare.report.content import ReportContent, SourceInfo
 from angioshare.report.glossary import METRICS, Metric
 from angioshare.report.tables import scores
 
@@ -76,7 +76,7 @@ class ScorePlot:
 
 def score_plots(content: ReportContent) -> list[ScorePlot]:
     """Gather the plots of all metrics that were measured."""
-    colours, titles = _colours(content), _unique_titles(content)
+    colours, titles = source_colours(content.sources), _unique_titles(content)
     plots = []
     for metric in METRICS:
         measured = [
@@ -127,12 +127,17 @@ def _with_axis(metric: Metric, sites: tuple[str, ...], panels: Sequence[tuple[Gr
     )
 
 
-def _colours(content: ReportContent) -> dict[str, str]:
-    """Colour of each source: fixed for the rivals, in turn for synthesizers."""
-    synthesizers = [source.name for source in content.sources if source.kind == "synthesizer"]
+def source_colours(sources: Sequence[SourceInfo]) -> dict[str, str]:
+    """Colour of each source by its name: fixed for the rivals, in turn for synthesizers.
+
+    Example:
+        >>> source_colours([SourceInfo(name="a", title="A", kind="synthesizer")])
+        {'a': '#0072B2'}
+    """
+    synthesizers = [source.name for source in sources if source.kind == "synthesizer"]
     return {
         source.name: KIND_COLOURS.get(source.kind) or COLOURS[synthesizers.index(source.name) % len(COLOURS)]
-        for source in content.sources
+        for source in sources
     }
 
 

@@ -48,6 +48,7 @@ def shareable(content: ReportContent) -> ReportContent:
         samples=tuple(s for s in content.samples if _samples_may_leave(s, content)),
         error_maps=(),
         curves=(),
+        embeddings=(),
         settings_toml="\n".join(_without_telltale(line) for line in content.settings_toml.splitlines()),
         environment={name: value for name, value in content.environment.items() if _version_may_leave(name, value)},
         stage_seconds={},
@@ -60,14 +61,15 @@ def unprotected_items(content: ReportContent) -> tuple[str, ...]:
 
     Guarantees:
         A content without such items holds no number or picture of provenance `"unprotected"`, none called `"dp"`
-        without a private statement, no real patch, no error map, curve or wall time, and no absolute path in its text,
-        and no subject in its settings.
+        without a private statement, no real patch, no error map, curve, embedding or wall time, no absolute path in its
+        text, and no subject in its settings.
     """
     numbers = Counter(f"{r.stage}: {r.metric}" for r in content.records if not _record_may_leave(r, content))
     found = [f"{metric} ({count} numbers)" for metric, count in sorted(numbers.items())]
     found += [f"sample pairs of {s.title}" for s in content.samples if not _samples_may_leave(s, content)]
     found += [f"error maps ({len(content.error_maps)})"] if content.error_maps else []
     found += [f"training curves ({len(content.curves)})"] if content.curves else []
+    found += [f"t-SNE of real patches ({len(content.embeddings)})"] if content.embeddings else []
     found += ["time per stage"] if content.stage_seconds else []
     found += [
         f"environment: {name}" for name, value in content.environment.items() if not _version_may_leave(name, value)

@@ -1,6 +1,7 @@
 """Stage 6: records, samples and maps -> one internal page and one to share."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ from angioshare.progress import Progress
 from angioshare.records import Record
 from angioshare.report.content import Curve, ErrorMap, ReportContent, Samples, SourceInfo, SourceKind
 from angioshare.report.page import internal_page, shareable_page
+from angioshare.report.scoreplot import source_colours
 from angioshare.report.sharing import shareable
 from angioshare.rng import stream
 from angioshare.rundir import read_json, write_text
+from angioshare.stages.embed import embed_run, write_embeddings
 from angioshare.stages.maps import read_maps, sites_of
 from angioshare.stages.run import STAGES, Run
 from angioshare.stages.sample import pairs_of
@@ -27,11 +30,17 @@ MADE_FROM = {
     "shuffled": "real patches of the training subjects, each with the label of another",
 }
 
+MADE_WITH = {
+    "calibrated": "a public simulator fitted to a few numbers about the training subjects",
+    "wgan-pretrained": "simulated patches first, then real patches of the training subjects",
+}
+"""What the other synthesizers learn from; how it was protected is said behind it."""
+
 
 def report(run: Run, progress: Progress) -> None:
     """Write both pages from what stands in the run folder."""
     run.require("evaluate")
-    progress.start("report", 2)
+    progress.start("report", 3)
     run.once("report", "pages", lambda: _write(run, progress))
     progress.finish()
 
@@ -48,6 +57,9 @@ def shareable_path(run: Run) -> Path:
 
 def _write(run: Run, progress: Progress) -> list[Record]:
     content = gather(run)
+    content = replace(content, embeddings=embed_run(run, content))
+    write_embeddings(run.private / "figures", content.embeddings, colours=source_colours(content.sources))
+    progress.advance("t-SNE")
     write_text(internal_path(run), internal_page(content), private=True)
     progress.advance()
     write_text(shareable_path(run), shareable_page(shareable(content)))
@@ -60,12 +72,12 @@ def gather(run: Run) -> ReportContent:
     sources = run.config.sources
     return ReportContent(
         title=run.config.title,
-        sources=[_info(source) for source in sources],
+        sources=[source_info(source) for source in sources],
         sites=sites_of(run),
         statements={source.name: statement_of(run, source) for source in sources},
         cohort_statement=cohort_statement(run),
         records=run.records(),
-        samples=[_samples(run, source) for source in sources],
+        samples=[shown_samples(run, source) for source in sources],
         error_maps=[
             ErrorMap(source=one.source, site=one.site, subject=one.subject, image=one.image, label=one.label,
                      prediction=one.prediction, spacing_mm=one.spacing_mm)
@@ -83,9 +95,11 @@ def statement_of(run: Run, source: SourceSettings) -> PrivacyStatement:
     return statement_from_json(read_json(run.source(source.name) / "statement.json"))
 
 
-def _info(source: SourceSettings) -> SourceInfo:
+def source_info(source: SourceSettings) -> SourceInfo:
+    """What a report says of a source."""
     private = "with differential privacy" if source.privacy else "without any privacy"
-    words = MADE_FROM.get(source.synthesizer, f"real patches of the training subjects, {private}")
+    learnt = MADE_WITH.get(source.synthesizer, "real patches of the training subjects")
+    words = MADE_FROM.get(source.synthesizer, f"{learnt}, {private}")
     return SourceInfo(
         name=source.name,
         title=source.shown,
@@ -96,7 +110,8 @@ def _info(source: SourceSettings) -> SourceInfo:
     )
 
 
-def _samples(run: Run, source: SourceSettings) -> Samples:
+def shown_samples(run: Run, source: SourceSettings) -> Samples:
+    """Some pairs of a source to be looked at, drawn by a public seed."""
     pairs = pairs_of(run, source)
     wanted = min(run.config.evaluation.sample_grid, len(pairs))
     rows = np.sort(stream(run.config.seed, "report", source.name).permutation(len(pairs))[:wanted])

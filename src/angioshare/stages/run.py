@@ -11,7 +11,8 @@
         sources/<name>/                             checkpoints, weights, curves
         synthetic/<name>/                           pairs without a guarantee
         unets/<name>/  maps/<name>/                 segmenters, predictions
-        report-internal.html
+        report-internal.html  figures/              the page for the house, its t-SNE as PNG and PDF
+        embedding.npz                               what these are drawn from
       public/
         synthetic/<name>/  statements/<name>.json   pairs that are dp or public
         report.html

@@ -25,6 +25,7 @@ from angioshare.study.folder import GROUPS, Study, controlled, make_study
 from angioshare.study.gather import study_results, write_results
 from angioshare.study.plan import PLANS
 from angioshare.study.points import Point
+from angioshare.study.report import write_report
 from angioshare.study.watch import StageTimes, Standing, standing
 from angioshare.types import Json
 
@@ -92,6 +93,7 @@ def run_study(study: Study, *, jobs: int, profile: str, tell: Callable[[Standing
                 break
         tell(standing(study, times, jobs))
         write_results(study.root, study_results(study.root, state=study.state))
+        write_report(study.root, state=study.state)
         _refuse_unfinished(study, code, log)
 
 

@@ -5,6 +5,7 @@
     OUT/
       study.toml  study.json  environment.json     what this study is; another one is refused
       results.json                                 every number of every finished point (mode 0600)
+      report/  public/                             the study's report, internal and to share (see `report`)
       points/<name>/                               run folders (see `stages.run`)
       work/                                        the engine's side (mode 0700)
         jobs.json  profile/config.yaml             what Snakemake reads

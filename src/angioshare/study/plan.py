@@ -109,7 +109,7 @@ def plan_names() -> list[str]:
 
     Example:
         >>> plan_names()
-        ['kossen2022', 'kossen2022-small']
+        ['kossen2022', 'kossen2022-small', 'tradeoff-small']
     """
     folder = resources.files(PLANS) / "plans"
     return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))

@@ -29,6 +29,7 @@ from angioshare.synthesis.checkpoint import CHECKPOINT, Checkpoint, Curve
 from angioshare.synthesis.plain import PlainEngine
 from angioshare.synthesis.rmsprop import ClampedRmsprop
 from angioshare.synthesis.sampling import WEIGHTS, TrainedGenerator
+from angioshare.synthesis.scoring import scores
 from angioshare.team import Team
 
 
@@ -51,6 +52,9 @@ class WganSettings(Settings):
     clamp: float = Field(0.01, gt=0, le=10, description="Critic weights are clamped to [-clamp, clamp].")
     ema: float = Field(0.0, ge=0, lt=1, description="Decay of the generator's moving average; 0 samples the last one.")
     threshold: float = Field(0.8, gt=0, lt=1, description="A generated label at or above this is vessel.")
+    relative_threshold: bool = Field(
+        False, description="Take the threshold as a share of the generator's own brightest labels, for short runs."
+    )
     checkpoint_every: int = Field(200, ge=1, description="Generator updates between two checkpoints.")
 
 
@@ -180,8 +184,8 @@ class Wgan:
         """Algorithm 1, lines 9 to 11: G goes down -mean D(G(z)). It never meets a real patch."""
         pair.generator_optimiser.zero_grad(set_to_none=True)
         pair.D.requires_grad_(False)
-        scores = pair.D(pair.G(self._team.share(self._latent(z)))).flatten()
-        loss: Tensor = losses.generator(scores).sum() / self.settings.batch
+        judged = scores(pair.D, pair.G(self._team.share(self._latent(z)))).flatten()
+        loss: Tensor = losses.generator(judged).sum() / self.settings.batch
         torch.autograd.backward(loss)
         pair.D.requires_grad_(True)
         weights = list(pair.G.parameters())
@@ -205,7 +209,8 @@ class Wgan:
         del patches
         G, _ = self.networks(0)
         s = self.settings
-        return TrainedGenerator(G, folder / WEIGHTS, s.z, s.threshold, self.context.provenance)
+        provenance = self.context.provenance
+        return TrainedGenerator(G, folder / WEIGHTS, s.z, s.threshold, provenance, relative=s.relative_threshold)
 
 
 @dataclass

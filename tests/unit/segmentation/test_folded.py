@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from angioshare.models.unet import HalfUnet
+from angioshare.segmentation import folded
 from angioshare.segmentation.folded import FoldedUnet
 
 
@@ -21,6 +22,16 @@ def test_the_folded_network_is_the_same_function(channels, shape):
     image = torch.randn(shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     with torch.no_grad():
         torch.testing.assert_close(FoldedUnet(network.double())(image), network(image), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_sum_and_relu_behind_a_convolution_change_nothing(fused, monkeypatch):
+    if not fused:
+        monkeypatch.setattr(folded, "_fused", lambda x: False)
+    network = with_biases(HalfUnet((4, 4, 6, 6, 9), seed=1))
+    image = torch.randn((3, 1, 33, 20), generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        torch.testing.assert_close(FoldedUnet(network)(image), network(image), rtol=0, atol=1e-5)
 
 
 def test_later_changes_of_the_network_do_not_show():

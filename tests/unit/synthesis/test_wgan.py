@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from angioshare.errors import BudgetExceeded, DataError, SettingsError
+from angioshare.models.doubling import Doubling
 from angioshare.patches.extract import PatchSettings
 from angioshare.privacy.selection import Draw
 from angioshare.progress import SilentProgress
@@ -31,8 +32,8 @@ def fit(synthesizer, real, folder, engine=None, seed=1):
 
 def test_the_published_networks_have_the_published_shapes():
     G, D = Wgan(WganSettings(), Context(patches=PatchSettings())).networks(0)
-    transposed = [layer for layer in G if isinstance(layer, torch.nn.ConvTranspose2d)]
-    assert [layer.out_channels for layer in transposed] == [1536, 768, 384, 192, 96, 2]
+    transposed = [layer for layer in G if isinstance(layer, Doubling)]
+    assert [layer.weight.shape[1] for layer in transposed] == [1536, 768, 384, 192, 96, 2]
     convolutions = [layer for layer in D if isinstance(layer, torch.nn.Conv2d)]
     assert [layer.out_channels for layer in convolutions] == [96, 192, 384, 768, 1536, 1]
     assert all(layer.kernel_size == (4, 4) and layer.stride == (2, 2) and layer.bias is None for layer in convolutions)
