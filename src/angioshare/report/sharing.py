@@ -93,8 +93,10 @@ def _private(statement: PrivacyStatement | None) -> bool:
 def _record_may_leave(record: Record, content: ReportContent) -> bool:
     """Whether a number may leave: public, or under the guarantee of the source that it speaks of.
 
-    A score on a real subject is under no source's guarantee, whatever it is called.
+    A score on a real subject is under no source's guarantee, whatever it is called; nor is a time.
     """
+    if record.metric == "wall_time":
+        return False
     if record.provenance == "dp":
         scored = bool(record.subject) or record.stage in ("segment", "evaluate")
         return not scored and _private(content.statements.get(record.trained_on))

@@ -119,7 +119,7 @@ class Run:
         source = "" if item in ("cohort", "pages") else item
         records.append(
             Record(stage=stage, metric="wall_time", value=perf_counter() - began, unit="s", trained_on=source,
-                   seed=self.config.seed, provenance="public")
+                   seed=self.config.seed, provenance="unprotected")
         )  # fmt: skip
         write_json(self.done(stage, item), {"records": [asdict(record) for record in records]}, private=True)
         self.collect()
