@@ -96,6 +96,11 @@ def test_all_jobs_give_records_that_know_their_point_and_both_epsilons(short):
     assert results.statement.patch.epsilon >= first.epsilon_patch
     header, rows = summary(results)
     assert [len(row) for row in rows] == [len(header)] * 3
+    printed = {float(row[header.index("epsilon per patch")]) for row in rows[1:]}
+    assert all(
+        exact <= shown < 1.01 * exact
+        for exact, shown in zip(sorted([first.epsilon_patch, second.epsilon_patch]), sorted(printed), strict=True)
+    )
 
 
 def test_patches_are_cut_once_and_shared(short):

@@ -31,7 +31,15 @@ class Studies:
     def start(self, *more):
         command = [sys.executable, "-m", "angioshare", "study", "plan.yaml", "out", "--jobs", "2", *more]
         self.started.append(
-            subprocess.Popen(command, cwd=self.place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            subprocess.Popen(
+                command,
+                cwd=self.place,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                # A shell's background jobs, and so what they start, ignore interrupts; a terminal's do not.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
         )
         return self.started[-1]
 

@@ -82,6 +82,16 @@ def test_hostile_files_are_refused(tmp_path, capsys, image, said):
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("share", [0.3, 0.9])
+def test_a_truncated_file_is_refused(tmp_path, capsys, share):
+    whole = (tmp_path / "a.npz", tmp_path / "cut.npz")
+    npz(whole[0], 1)
+    held = whole[0].read_bytes()
+    whole[1].write_bytes(held[: int(len(held) * share)])
+    assert main(["fidelity", str(whole[1]), str(whole[0])]) == 3
+    assert "cut.npz" in capsys.readouterr().err
+
+
 def test_what_is_not_there_is_refused(tmp_path, capsys):
     assert main(["fidelity", str(tmp_path / "none"), str(tmp_path)]) == 2
     assert "holds no patches" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Commands `study`, `study-job`, `study-report`: many runs on Snakemake, one job of them, and what they found."""
 
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -107,8 +108,10 @@ def _spends(row: dict[str, Any]) -> list[str]:
     """Epsilon per patch and per subject."""
     if "epsilon" not in row:
         return ["-", "-"]
+    from angioshare.privacy.unit import rounded_up
+
     found = [row["epsilon"][unit] for unit in ("patch", "subject")]
-    return ["infinity" if value is None else f"{value:.4g}" for value in found]
+    return [rounded_up(math.inf if value is None else value) for value in found]
 
 
 def _answer_results(this: "Study", as_json: bool) -> None:

@@ -85,15 +85,28 @@ class PrivacyStatement:
         return value
 
 
-def _number(epsilon: float) -> str:
-    """Round upwards to three digits: a printed bound must not lie below the calculated one."""
+def rounded_up(epsilon: float) -> str:
+    """Round an epsilon upwards to three digits: a printed bound must not lie below the calculated one.
+
+    Args:
+        epsilon: At least 0, or infinite.
+
+    Example:
+        >>> rounded_up(5.9012), rounded_up(63.73), rounded_up(math.inf)
+        ('5.91', '63.8', 'infinity')
+    """
     if not math.isfinite(epsilon):
-        return "infinity (no protection)"
+        return "infinity"
     if epsilon <= 0:
         return "0"
     digits = 2 - math.floor(math.log10(epsilon))
-    shown = math.ceil(epsilon * 10**digits - 1e-9) / 10**digits
-    return f"{shown:.{max(digits, 0)}f}" + (" (no meaningful protection)" if epsilon > 20 else "")
+    return f"{math.ceil(epsilon * 10**digits - 1e-9) / 10**digits:.{max(digits, 0)}f}"
+
+
+def _number(epsilon: float) -> str:
+    """An epsilon for a sentence, with what it is worth where that is little."""
+    worth = "no meaningful protection" if math.isfinite(epsilon) else "no protection"
+    return rounded_up(epsilon) + (f" ({worth})" if epsilon > 20 else "")
 
 
 def statement_from_json(value: dict[str, Any]) -> PrivacyStatement:

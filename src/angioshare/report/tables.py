@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from angioshare.privacy.unit import Guarantee, PrivacyStatement
+from angioshare.privacy.unit import Guarantee, PrivacyStatement, rounded_up
 from angioshare.records import Record
 from angioshare.report.content import ReportContent, SourceInfo
 from angioshare.report.glossary import METRICS
@@ -106,13 +106,7 @@ def epsilon_words(guarantee: Guarantee) -> str:
         >>> epsilon_words(g)
         '5.91'
     """
-    epsilon = guarantee.epsilon
-    if not math.isfinite(epsilon):
-        return "∞"
-    if epsilon <= 0:
-        return "0"
-    digits = 2 - math.floor(math.log10(epsilon))
-    return f"{math.ceil(epsilon * 10**digits - 1e-9) / 10**digits:.{max(digits, 0)}f}"
+    return rounded_up(guarantee.epsilon) if math.isfinite(guarantee.epsilon) else "∞"
 
 
 def validation_dice(records: Iterable[Record]) -> dict[str, float]:

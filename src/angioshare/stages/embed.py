@@ -23,7 +23,7 @@ from angioshare.patches.patchset import PatchSet
 from angioshare.patches.store import open_store
 from angioshare.report.content import Embedding, ReportContent, SourceInfo
 from angioshare.report.embedding import embedding_figure, thumbnail_figure
-from angioshare.report.study.draw import encoded
+from angioshare.report.figures import encoded
 from angioshare.report.tables import main_sources
 from angioshare.rng import stream
 from angioshare.rundir import atomic_path

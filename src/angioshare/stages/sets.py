@@ -5,8 +5,10 @@ holds `patches.npz`), or an `.npz` file with `image` of shape (n, h, w) and mayb
 """
 
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -165,10 +167,10 @@ def _named(name: str, patches: PatchSet, cache: Path | None = None) -> NamedSet:
 def _read_npz(file: Path) -> NamedSet:
     """Read `image` and maybe `label`; no pickle is read."""
     try:
-        with np.load(file, allow_pickle=False) as held:
+        with file.open("rb") as handle, np.load(handle, allow_pickle=False) as held:
             image: npt.NDArray[np.generic] = held["image"]
             label: npt.NDArray[np.generic] | None = held.get("label")
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, BadZipFile, zlib.error) as error:
         raise DataError(f"{file} is no .npz file with an array `image` of numbers ({error})") from error
     if image.ndim != 3 or image.dtype.kind not in "buif" or not len(image) or not np.isfinite(image).all():
         raise DataError(f"{file}: image is {image.dtype} {image.shape}; give finite numbers of shape (n, h, w), n >= 1")

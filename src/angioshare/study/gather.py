@@ -12,7 +12,7 @@ from angioshare.errors import LedgerError, SettingsError
 from angioshare.privacy.chain import spent
 from angioshare.privacy.events import Spend
 from angioshare.privacy.ledger import read_lines
-from angioshare.privacy.unit import PrivacyStatement, statement_from_json
+from angioshare.privacy.unit import PrivacyStatement, rounded_up, statement_from_json
 from angioshare.records import Record, write_records
 from angioshare.rundir import read_json
 from angioshare.stages.folder import open_run
@@ -138,7 +138,7 @@ def _line(points: list[PointResult], wanted: list[tuple[str, str]]) -> tuple[str
     # Killed attempts may have made seeds differ; the largest speaks for all.
     for unit in ("patch", "subject"):
         found = [getattr(point.statement, unit) for point in points if point.statement]
-        cells.append(_number(max((each.epsilon for each in found), default=None)))
+        cells.append(rounded_up(max(each.epsilon for each in found)) if found else "-")
     cells.append(_number(first.statement.patch.delta) if first.statement and first.noise_multiplier else "-")
     for metric, site in wanted:
         means = [mean for point in points if (mean := _mean(point, metric, site)) is not None]
@@ -154,6 +154,4 @@ def _mean(point: PointResult, metric: str, site: str) -> float | None:
 
 
 def _number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if math.isfinite(value) else "infinity"
+    return "-" if value is None else f"{value:.4g}"

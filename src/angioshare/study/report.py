@@ -22,8 +22,8 @@ from angioshare.config import SourceSettings
 from angioshare.privacy.unit import PrivacyStatement
 from angioshare.records import Record
 from angioshare.report.content import Embedding, ErrorMap, ReportContent, Samples, SourceInfo
+from angioshare.report.figures import encoded
 from angioshare.report.study.content import Role, Setting, StudyContent
-from angioshare.report.study.draw import encoded
 from angioshare.report.study.figures import StudyFigure
 from angioshare.report.study.page import StudyPage, internal_study_page, shareable_study_page
 from angioshare.report.study.sharing import shareable_study

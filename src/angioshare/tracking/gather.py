@@ -1,8 +1,7 @@
 """From a run or study folder to the two sides, from records, statements, ledger and curves as they stand.
 
 The folder may be that of a run at work: only whole files are read, and nothing in it is changed. What may be seen is
-what may stand on the shareable page, by the same filter and the same check after it (see `report.sharing`), less the
-time that stages took.
+what may stand on the shareable page, by the same filter and the same check after it (see `report.sharing`).
 """
 
 import json
@@ -90,13 +89,12 @@ def _sides_of_run(run: Run, path: tuple[str, ...], title: str) -> Sides:
     seen = shareable(content)
     if left := unprotected_items(seen):
         raise PrivacyError(f"{run.root} cannot be shown to a tracking tool: {'; '.join(left)}; give it another title")
-    timeless = [record for record in seen.records if record.metric != "wall_time"]
     told = [_of_source(source, path, statements.get(source.name), spends) for source in run.config.sources]
     curves = {source.name: _curves(run.source(source.name)) for source in run.config.sources}
     whole = Track(path=path)
     return Sides(
         title=title,
-        shareable=_filled([whole, *told], timeless, {}),
+        shareable=_filled([whole, *told], seen.records, {}),
         internal=_filled([whole, *told], content.records, curves),
     )
 

@@ -4,6 +4,7 @@ Accountant, plan and ledger are public, so nothing here reveals more than the st
 apart: both units are followed side by side, and the statement's sentence stands with them.
 """
 
+import math
 from collections.abc import Sequence
 
 from angioshare.config import SourceSettings
@@ -73,14 +74,15 @@ def epsilon_series(statement: PrivacyStatement, spends: Sequence[Spend] = ()) ->
         spends: What was charged, in order; empty for a single number at step 0.
 
     Returns:
-        At most two series. A statement that is not private has none, and neither has an infinite epsilon.
+        Both series or none: a guarantee for one unit is not shown without that for the other, so a statement has none
+        unless it is private and both its numbers are finite. Its sentence says the rest.
 
     Example:
         >>> from angioshare.privacy.unit import public_knowledge
         >>> [(one.name, one.values) for one in epsilon_series(public_knowledge(("patches",)))]
         [('privacy/epsilon_patch', (0.0,)), ('privacy/epsilon_subject', (0.0,))]
     """
-    if not statement.private:
+    if not statement.private or not all(math.isfinite(one.epsilon) for one in (statement.patch, statement.subject)):
         return []
     total = sum(spend.steps for spend in spends)
     steps = sorted({total * part // PARTS for part in range(1, PARTS)} - {0, total})

@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import pytest
@@ -101,6 +102,13 @@ def test_statement_without_guarantee_gives_no_epsilon(run):
     assert epsilon_series(without_privacy(("pairs",))) == []
     private = statement_of(run, run.config.sources[1])
     assert epsilon_series(replace(private, caveats=("not private: seeded noise",))) == []
+
+
+@pytest.mark.parametrize("unit", ["patch", "subject"])
+def test_epsilon_of_one_unit_is_not_drawn_where_that_of_the_other_is_infinite(run, unit):
+    private = statement_of(run, run.config.sources[1])
+    assert len(epsilon_series(private)) == 2
+    assert epsilon_series(replace(private, **{unit: replace(getattr(private, unit), epsilon=math.inf)})) == []
 
 
 def test_settings_are_told_unless_they_could_hold_a_path(run):

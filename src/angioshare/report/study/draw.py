@@ -1,6 +1,4 @@
-"""Charts drawn by matplotlib without any global state, and figures encoded for a page, for print and for slides."""
-
-import io
+"""Charts drawn by matplotlib without any global state."""
 
 import matplotlib as mpl
 import numpy as np
@@ -15,7 +13,6 @@ from angioshare.report.study.charts import Chart, Group, Panel, Series, beside_e
 from angioshare.types import FloatArray
 
 WIDTH_INCHES = 11.0
-_DPI = 200
 
 
 def chart_figure(chart: Chart) -> Figure:
@@ -38,23 +35,6 @@ def chart_figure(chart: Chart) -> Figure:
                 axes.set_axis_off()
         _legend(figure, grid.ravel().tolist())
         return figure
-
-
-def encoded(figure: Figure, kind: str) -> bytes:
-    """Encode a figure.
-
-    Args:
-        figure: What to encode.
-        kind: `"png"` (200 pixels an inch), `"pdf"` or `"svg"`.
-
-    Returns:
-        The file; the same bytes for the same figure.
-    """
-    buffer = io.BytesIO()
-    dates = {"png": None, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
-    with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format=kind, dpi=_DPI, metadata=dates[kind])
-    return buffer.getvalue()
 
 
 def _draw_panel(axes: Axes, panel: Panel) -> None:

@@ -7,14 +7,13 @@ from markupsafe import Markup
 
 from angioshare.errors import PrivacyError
 from angioshare.report import tables
-from angioshare.report.figures import png
+from angioshare.report.figures import encoded, png
 from angioshare.report.glossary import METRICS, TERMS
 from angioshare.report.html import asset, content_policy, templates
 from angioshare.report.interactive import plotly_script
 from angioshare.report.limits import limits
 from angioshare.report.pictures import Picture
 from angioshare.report.study.content import Setting, StudyContent, in_order
-from angioshare.report.study.draw import encoded
 from angioshare.report.study.figures import StudyFigure, study_figures, tradeoff_figure
 from angioshare.report.study.sharing import by_setting, unprotected_in_study
 from angioshare.report.study.threshold import DEFINITION, Threshold, thresholds
