@@ -13,7 +13,7 @@ from angioshare.patches.patchset import PatchSet
 from angioshare.privacy.selection import Draw
 from angioshare.privacy.unit import PrivacyUnit
 from angioshare.progress import Progress
-from angioshare.types import FloatArray, Provenance
+from angioshare.types import BoolArray, FloatArray, Provenance
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -44,7 +44,7 @@ class CriticEngine(Protocol):
         Args:
             draw: What `draw` gave, not used before.
             real: Pairs of the drawn units, shape (m, 2, h, w).
-            groups: For each pair the position of its unit in `draw.indices`; None if every pair is a unit.
+            groups: For each pair the position of its unit in `draw.indices`; None if the unit is a patch.
             synthetic: Generated pairs, shape (public constant, 2, h, w).
             real_loss: Scores (m,) to losses (m,): the private term.
             synthetic_loss: Scores to losses: post-processing.
@@ -57,14 +57,33 @@ class CriticEngine(Protocol):
         """Settle with the ledger."""
 
 
+class VoteEngine(Protocol):
+    """Releases how teachers voted, with noise (`privacy.votes`) or without (`synthesis.pate_teachers`)."""
+
+    def release(self, ask: Callable[[], BoolArray]) -> FloatArray:
+        """Count votes for real, shape (queries,); `ask` gives the votes, shape (teachers, queries), once charged."""
+
+    def epsilon_so_far(self) -> float:
+        """Epsilon of the plan's unit that this run has spent; infinity without privacy."""
+
+    def close(self) -> None:
+        """Settle with the ledger."""
+
+
 class EngineFactory(Protocol):
     """Builds the engine when the critic is there; refuses a critic that mixes units."""
 
-    def __call__(self, critic: "nn.Module", synthetic: int, steps_done: int) -> CriticEngine:
-        """Build it for `synthetic` generated pairs a step, after `steps_done` steps of earlier starts."""
+    def __call__(self, critic: "nn.Module", synthetic: int, steps_done: int, rows_per_patch: int = 1) -> CriticEngine:
+        """Build it for `synthetic` generated pairs a step, after `steps_done` steps of earlier starts.
+
+        `rows_per_patch` rows show each drawn patch where the unit is a patch: a public constant.
+        """
 
     def mean(self, vectors: FloatArray) -> "Release":
         """Release the noisy mean of one vector per unit, shape (n, d); the plan must be one step with everybody."""
+
+    def votes(self, teachers: int, queries: int, steps_done: int) -> "VoteEngine":
+        """Release noisy counts of the votes of `teachers` on `queries` generated pairs, after `steps_done` steps."""
 
 
 @dataclass(frozen=True, kw_only=True)

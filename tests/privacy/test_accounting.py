@@ -250,3 +250,31 @@ def test_merging_keeps_every_step(parts: list[tuple[float, int]]) -> None:
     found = merged([spend(noise, steps=steps) for noise, steps in parts])
     assert sum(s.steps for s in found) == sum(steps for _, steps in parts)
     assert len({s.event for s in found}) == len(found)
+
+
+@pytest.mark.parametrize(("bearable", "expected"), [((1.0,), 3.0), ((), math.inf), ((0.1,), 2.5)])
+def test_a_grid_that_the_library_does_not_bear_leaves_the_bound_of_another_one(
+    monkeypatch: pytest.MonkeyPatch, bearable: tuple[float, ...], expected: float
+) -> None:
+    """Never a number that no grid gave, and never a crash: without any bound nothing is promised."""
+
+    def on_a_grid(*settings: object) -> tuple[float, None]:
+        interval = settings[4]
+        if interval not in bearable:
+            raise ValueError("a must be greater than b")
+        return {1.0: 3.0, 0.1: 2.5}[float(str(interval))], None
+
+    monkeypatch.setattr(accounting, "composed", on_a_grid)
+    found = guarantee(
+        [spend(1.0, 0.1, 10 + round(10 * sum(bearable)), patches=400)], 1e-5, "subject", "add-or-remove-one"
+    )
+    assert found.epsilon == expected
+
+
+@pytest.mark.parametrize("patches", [1, 7, 400])
+def test_all_patches_of_a_subject_at_once_are_one_gaussian_of_so_much_more_sensitivity(patches: int) -> None:
+    noise = 2.0 * patches
+    whole = guarantee([spend(noise, 1.0, 3, patches=patches)], 1e-5, "subject", "add-or-remove-one").epsilon
+    alone = guarantee([spend(2.0, 1.0, 3, unit="subject")], 1e-5, "subject", "add-or-remove-one").epsilon
+    assert whole == pytest.approx(alone, rel=0.03)
+    assert whole >= alone * (1 - 1e-3)

@@ -34,7 +34,7 @@ def out_json(capsys):
         (["run"], 2, "Missing argument"),
         (["run", "nowhere", "out"], 3, "nowhere"),
         (["run", "nowhere", "out", "--preset", "nix"], 2, "choose one of"),
-        (["run", "nowhere", "out", "--device", "cuda:99"], 2, "choose cpu"),
+        (["run", "nowhere", "out", "--preset", "demo", "--device", "cuda:99"], 2, "choose cpu"),
         (["run", "nowhere", "out", "--preset", "demo", "--config", "x.toml"], 2, "exclude each other"),
         (["train", "nowhere"], 2, "no run folder"),
         (["compare", "a.nii.gz", "b.nii.gz"], 3, "a.nii.gz"),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from angioshare import __version__
-from angioshare.cli import data, fidelity, privacy, runs, settings, study, track
+from angioshare.cli import data, fidelity, privacy, recommend, runs, settings, study, track
 from angioshare.cli.output import answer, say
 from angioshare.errors import AngioShareError
 
@@ -38,7 +38,7 @@ def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-for module in (runs, data, fidelity, privacy, settings, study, track):
+for module in (runs, recommend, data, fidelity, privacy, settings, study, track):
     for name, function in module.COMMANDS.items():
         app.command(name)(_guarded(function))
 settings.config_app.command("show")(_guarded(settings.show))

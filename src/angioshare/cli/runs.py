@@ -3,14 +3,16 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from angioshare.cli.output import answer, answer_json, progress, state_folder, table
+from angioshare.cli.output import answer, answer_json, progress, say, state_folder, table
+from angioshare.cli.privacy import number
 from angioshare.errors import SettingsError
 
 if TYPE_CHECKING:
+    from angioshare.config import Config
     from angioshare.stages.run import Run
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
@@ -34,6 +36,13 @@ def run(
     second_site: Annotated[list[Path] | None, typer.Option(help="Another test cohort; may be repeated.")] = None,
     preset: Annotated[str | None, typer.Option(help="Shipped settings; see `angioshare presets`.")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings file (TOML).")] = None,
+    epsilon: Annotated[
+        str | None, typer.Option(help="Budget of the method that is recommended; 1 if left out.")
+    ] = None,
+    unit: Annotated[
+        Literal["subject", "patch"] | None, typer.Option(help="Whom the budget is for; subject if left out.")
+    ] = None,
+    delta: Annotated[str | None, typer.Option(help="Delta of that budget; by the rule if left out.")] = None,
     changes: Annotated[list[str] | None, typer.Option("--set", help="key=value on top; may be repeated.")] = None,
     device: Annotated[str | None, typer.Option(help="Where networks run: cpu, cuda, cuda:1, ...")] = None,
     ledger: Annotated[Path | None, typer.Option(help="The cohort's ledger, where it cannot stand beside it.")] = None,
@@ -41,31 +50,57 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List stages, what is missing, and epsilon.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run the pipeline on a cohort; finished work is kept, a second call does nothing."""
-    from angioshare.config import load_config
+    """Run the pipeline on a cohort; finished work is kept, a second call does nothing.
+
+    Without --preset and --config it takes what `angioshare recommend` says for the budget.
+    """
     from angioshare.stages.folder import make_folder, open_run, planned_run
     from angioshare.stages.pipeline import outlook, pipeline
 
     if preset is not None and config is not None:
         raise SettingsError("--preset and --config exclude each other; give one")
+    budget = (epsilon, unit, delta)
+    if (preset or config) and any(budget):
+        raise SettingsError(
+            "--epsilon, --unit and --delta choose a method; --preset and --config have one: give either"
+        )
     if resume and (out / "run.json").exists():
-        if preset or config or changes:
-            raise SettingsError(f"--resume takes the settings of {out}; leave --preset, --config and --set out")
+        if preset or config or changes or any(budget):
+            raise SettingsError(f"--resume takes the settings of {out}; leave what chooses settings out")
         this = open_run(out, state=state_folder())
         if device not in (None, this.config.device):
             raise SettingsError(f"--device {device}: {out} was begun on {this.config.device}; leave --device out")
     else:
         if device is not None:
             changes = [*(changes or ()), f"device={json.dumps(device)}"]
-        settings = load_config(
-            preset=preset or (None if config else "kossen2022-small"), file=config, changes=changes or ()
-        )
+        settings = _settings(cohort, preset, config, budget, changes or [])
         this = planned_run(out, settings, cohort, second_site or (), ledger=ledger, state=state_folder())
     if dry_run:
         _answer_outlook(outlook(this), as_json)
         return
     pipeline(make_folder(this), progress())
     _answer_run(this, as_json)
+
+
+def _settings(
+    cohort: Path,
+    preset: str | None,
+    config: Path | None,
+    budget: tuple[str | None, Literal["subject", "patch"] | None, str | None],
+    changes: list[str],
+) -> "Config":
+    """Those of the preset or file, or those that suit the budget."""
+    from angioshare.config import load_config
+
+    if preset or config:
+        return load_config(preset=preset, file=config, changes=changes)
+    from angioshare.stages.recommend import recommended_config
+
+    epsilon, unit, delta = number(budget[0] or "1", "--epsilon"), budget[1] or "subject", number(budget[2], "--delta")
+    assert epsilon is not None
+    found, first = recommended_config(cohort, epsilon=epsilon, unit=unit, delta=delta, changes=tuple(changes))
+    say(f"recommended for epsilon {epsilon:g} per {unit}: {first.method}. {first.reason}")
+    return found
 
 
 def _answer_run(this: "Run", as_json: bool) -> None:

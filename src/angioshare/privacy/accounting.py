@@ -163,7 +163,12 @@ def _refined(
     for interval in (1.0, 0.1, 0.01, 0.001, FINEST):
         if widest > _CELLS * interval:
             break
-        epsilon = composed(spends, delta, unit, relation, interval, in_pairs)[0]
+        try:
+            epsilon = composed(spends, delta, unit, relation, interval, in_pairs)[0]
+        except (ValueError, TypeError):  # the library does not bear every mixture on every grid
+            if math.isfinite(best):
+                break  # a coarser grid's bound holds all the same
+            continue
         if math.isnan(epsilon) or epsilon < 0:
             raise PrivacyError(f"epsilon={epsilon} by PLD is no number; nothing is reported; report this as a defect")
         gained, best = best - epsilon, min(best, epsilon)  # every grid gives an upper bound
@@ -228,6 +233,9 @@ def _step_loss(
 def _mixture_loss(event: StepEvent, tail: float, interval: float) -> tuple[Any, float]:
     """A subject's patches enter one by one: its contribution is a sum of Binomial(K, q) clipped gradients."""
     patches, q = event.patches_per_subject or 0, event.sampling_probability
+    if q == 1:  # all K enter: one Gaussian of K times the sensitivity, where the library's mixture breaks down
+        whole = pld.from_gaussian_mechanism(event.noise_multiplier / patches, value_discretization_interval=interval)
+        return whole, 0.0
     largest = _largest_draw(patches, q, tail)
     counts = np.arange(largest + 1)
     chances = stats.binom.pmf(counts, patches, q)

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from angioshare.errors import PrivacyError, SettingsError
+from angioshare.privacy.branches import Beside
 from angioshare.privacy.kernels import Kept, forward, trainable
-from angioshare.privacy.layers import LEARNING, allowed_layers
+from angioshare.privacy.layers import LEARNING, allowed_layers, learning_layers
 from angioshare.privacy.normleaky import fits, norm_then_leaky
 from angioshare.privacy.tuning import ways_for
 
@@ -45,7 +46,7 @@ class BookKeeping:
         Raises:
             PrivacyError: There are none, or the critic has a layer that is not known to be safe.
         """
-        found = [p for layer in allowed_layers(self.critic) if isinstance(layer, LEARNING) for p in trainable(layer)]
+        found = [p for layer in learning_layers(self.critic) for p in trainable(layer)]
         if not found:
             raise PrivacyError("critic has no trainable parameter; switch requires_grad on before its step")
         return found
@@ -73,22 +74,30 @@ class BookKeeping:
     def _forward(self, layers: list[nn.Module], rows: Tensor) -> tuple[list[Kept], list[Tensor], Tensor]:
         kept: list[Kept] = []
         outputs: list[Tensor] = []
-        x, left = rows.detach(), list(reversed(layers))
         with torch.enable_grad():
-            while left:
-                layer = left.pop()
-                if left and fits(layer, left[-1], x):
-                    x = norm_then_leaky(layer, left.pop(), x)
-                    continue
-                ways = ways_for(layer, tuple(x.shape[1:]), self._usual_rows, x, first=not kept)
-                before, x = x, forward(layer, x, ways)
-                if isinstance(layer, LEARNING) and trainable(layer):
-                    kept.append(Kept(layer, before.detach(), before, ways))
-                    outputs.append(x)
+            x = self._chain(layers, rows.detach(), kept, outputs)
             if x.numel() != len(rows):
                 shape = tuple(x.shape)
                 raise SettingsError(f"critic gives shape {shape} for {len(rows)} rows; it must give one score each")
             return kept, outputs, x.reshape(len(rows))
+
+    def _chain(self, layers: list[nn.Module], x: Tensor, kept: list[Kept], outputs: list[Tensor]) -> Tensor:
+        """Run layers one after the other, a branch as a chain of its own; what is kept is appended."""
+        left = list(reversed(layers))
+        while left:
+            layer = left.pop()
+            if isinstance(layer, Beside):
+                x = torch.cat((self._chain(allowed_layers(layer.inner), x, kept, outputs), x), 1)
+                continue
+            if left and fits(layer, left[-1], x):
+                x = norm_then_leaky(layer, left.pop(), x)
+                continue
+            ways = ways_for(layer, tuple(x.shape[1:]), self._usual_rows, x, first=not kept)
+            before, x = x, forward(layer, x, ways)
+            if isinstance(layer, LEARNING) and trainable(layer):
+                kept.append(Kept(layer, before.detach(), before, ways))
+                outputs.append(x)
+        return x
 
 
 def checked(pieces: Sequence[Piece], n: int) -> None:

@@ -55,6 +55,8 @@ class PrivateEngine:
         noise: Source of noise; None makes a fresh one from the operating system.
         selector: Draws units; None makes a fresh one from the operating system.
         most_rows: So many rows go through the critic at once.
+        rows_per_patch: For unit patch, how many rows show each drawn patch, >= 1, for example under several noise
+            levels. Public. A patch's gradient is then the mean over its rows, clipped once, as a subject's is.
         team: Processes that share the training; None finds them. Only the leader has a ledger, draws and noises.
         released: What the statement speaks of.
 
@@ -78,12 +80,16 @@ class PrivateEngine:
         noise: GaussianNoise | None = None,
         selector: PoissonSelector | None = None,
         most_rows: int = 256,
+        rows_per_patch: int = 1,
         team: Team | None = None,
         released: tuple[str, ...] = ("the trained synthesizer and all that it draws",),
     ) -> None:
         self.plan, self.run, self.synthetic_rows = plan, run, synthetic_rows
+        if rows_per_patch < 1:
+            raise SettingsError(f"rows_per_patch={rows_per_patch} must be at least 1")
+        self._rows_per_patch = rows_per_patch
         self._team = team if team is not None else Team()
-        usual_rows = math.ceil((plan.expected_units + synthetic_rows) / self._team.size)
+        usual_rows = math.ceil((plan.expected_units * rows_per_patch + synthetic_rows) / self._team.size)
         self._clipped = ClippedGradients(critic, plan.clip_norm, most_rows, usual_rows)
         self._noise = noise if noise is not None else GaussianNoise()
         self._selector = selector or PoissonSelector(plan.n_units, plan.sampling_probability)
@@ -156,7 +162,8 @@ class PrivateEngine:
 
         Args:
             draw: The latest draw, unspent.
-            real: Rows of the drawn units, shape (n, ...): for unit patch, one for each of `draw.indices` in order.
+            real: Rows of the drawn units, shape (n, ...): for unit patch, `rows_per_patch` for each of `draw.indices`,
+                one patch after the other.
             groups: For unit subject, the position in `draw.indices` of each row's subject, shape (n,). Else None.
             synthetic: Synthetic rows, shape (synthetic_rows, ...); in a team this process's share of them.
             real_loss: Maps critic scores (n,) of real rows to losses (n,); called on one score at a time.
@@ -172,6 +179,9 @@ class PrivateEngine:
         for parameter in parameters:
             parameter.grad = None  # its memory is wanted
         public = self.plan.expected_units / max(self.synthetic_rows, 1)
+        if groups is None and self._rows_per_patch > 1:
+            patches = torch.arange(len(draw.indices), device=real.device)
+            groups = patches.repeat_interleave(self._rows_per_patch)
         if groups is None:
             pieces = [(len(real), real_loss, 1.0), (len(synthetic), synthetic_loss, public)]
             sums = self._clipped.clipped_sum(torch.cat((real, synthetic)), pieces)
@@ -229,8 +239,10 @@ class PrivateEngine:
             )
         if (groups is not None) != (self.plan.unit == "subject"):
             raise SettingsError(f"groups must be given for unit='subject' alone; the unit is {self.plan.unit!r}")
-        if groups is None and len(real) != len(draw.indices):
-            raise PrivacyError("real rows must be exactly those of the draw, one for each index, in order")
+        if groups is None and len(real) != len(draw.indices) * self._rows_per_patch:
+            raise PrivacyError(
+                f"real rows must be exactly those of the draw, {self._rows_per_patch} for each index, in order"
+            )
         if groups is not None and (
             len(groups) != len(real)
             or (len(groups) and not 0 <= int(groups.min()) <= int(groups.max()) < len(draw.indices))

@@ -4,18 +4,19 @@ A unit's gradient is bounded on its own only if no layer lets one row of a batch
 from one batch to the next. That is checked by an allow-list of exact types: what is not known is refused.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from torch import nn
 
 from angioshare.errors import PrivacyError
+from angioshare.privacy.branches import Beside, FirstChannels, SquaredError
 
 LEARNING: tuple[type[nn.Module], ...] = (nn.Linear, nn.Conv2d, nn.InstanceNorm2d, nn.GroupNorm, nn.LayerNorm)
 """Layers with parameters; each has its kernels in `kernels.py`."""
 
 PLAIN: tuple[type[nn.Module], ...] = (
     nn.Identity, nn.Flatten, nn.Unflatten, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.MaxPool2d, nn.Upsample,
-    nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Softplus, nn.Tanh, nn.Sigmoid,
+    nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Softplus, nn.Tanh, nn.Sigmoid, FirstChannels, SquaredError,
 )  # fmt: skip
 """Layers without parameters that treat each row by itself."""
 
@@ -27,7 +28,7 @@ _REASONS = {
 
 
 def allowed_layers(critic: nn.Module) -> list[nn.Module]:
-    """The layers of a critic in the order in which they run.
+    """The layers of a critic in the order in which they run; a branch (`Beside`) is one of them.
 
     Args:
         critic: An `nn.Sequential`, or a subclass that leaves `forward` alone; may be nested.
@@ -43,7 +44,7 @@ def allowed_layers(critic: nn.Module) -> list[nn.Module]:
         ['Linear', 'Tanh']
     """
     layers = list(_flat(critic, "critic"))
-    parameters = [id(parameter) for layer in layers for parameter in layer.parameters()]
+    parameters = [id(parameter) for layer in _single(layers) for parameter in layer.parameters()]
     if len(set(parameters)) < len(parameters):
         raise PrivacyError("critic uses a parameter twice, so that its gradient has no bound layer by layer; untie it")
     for parameter in critic.parameters():
@@ -52,12 +53,39 @@ def allowed_layers(critic: nn.Module) -> list[nn.Module]:
     return layers
 
 
+def learning_layers(critic: nn.Module) -> list[nn.Module]:
+    """The layers with parameters in the order in which they run, those inside branches included.
+
+    Raises:
+        PrivacyError: As `allowed_layers`.
+
+    Example:
+        >>> inside = Beside(nn.Conv2d(3, 1, 1), nn.SiLU())
+        >>> [layer.out_channels for layer in learning_layers(nn.Sequential(inside, nn.Conv2d(4, 2, 1)))]
+        [1, 2]
+    """
+    return [layer for layer in _single(allowed_layers(critic)) if isinstance(layer, LEARNING)]
+
+
+def _single(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    """Open branches."""
+    for layer in layers:
+        if isinstance(layer, Beside):
+            yield from _single(_flat(layer.inner, "inner"))
+        else:
+            yield layer
+
+
 def _flat(module: nn.Module, name: str) -> Iterator[nn.Module]:
     """Walk through nested Sequentials and check each part."""
     if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
         _refuse_extras(module, name)
         for index, part in enumerate(module):
             yield from _flat(part, f"{name}.{index}")
+    elif type(module) is Beside:
+        _refuse_extras(module, name)
+        list(_flat(module.inner, f"{name}.inner"))
+        yield module
     else:
         _check_layer(module, name)
         _refuse_extras(module, name)
@@ -93,4 +121,4 @@ def _check_layer(layer: nn.Module, name: str) -> None:
 
 def allowed_names() -> str:
     """The allow-list in words."""
-    return ", ".join(["Sequential", *(kind.__name__ for kind in LEARNING + PLAIN)])
+    return ", ".join(["Sequential", "Beside", *(kind.__name__ for kind in LEARNING + PLAIN)])

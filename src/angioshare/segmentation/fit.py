@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from angioshare.errors import AngioShareError, DataError
+from angioshare.errors import AngioShareError, DataError, SettingsError
 from angioshare.models.unet import HalfUnet
 from angioshare.patches.patchset import PatchSet
 from angioshare.progress import Progress
@@ -21,13 +21,16 @@ from angioshare.rng import seed_for, stream
 from angioshare.segmentation.augment import augment
 from angioshare.segmentation.settings import UnetSettings
 from angioshare.segmentation.trained import TrainedUnet, TrainingRecord, read_record
-from angioshare.types import IntArray
+from angioshare.types import IntArray, Provenance
 
 SMOOTH = 1.0
 """Added above and below in the soft Dice, as published: an empty batch that is predicted empty has loss 0."""
 
 ROWS_AT_ONCE = 1024
 """Patches read at once where all are read."""
+
+REVEALING: tuple[Provenance, ...] = ("public", "dp", "unprotected")
+"""From what reveals least to what reveals most."""
 
 
 def soft_dice_loss(probability: Tensor, label: Tensor) -> Tensor:
@@ -61,33 +64,31 @@ class Unet:
         """Choose network, training and device (`"cpu"`, `"cuda"`, ...)."""
         self.settings, self.device = settings, device
 
-    def fit(self, patches: PatchSet, *, seed: int, progress: Progress) -> TrainedUnet:
-        """Train on pairs.
+    def fit(self, patches: PatchSet, *, seed: int, progress: Progress, start: TrainedUnet | None = None) -> TrainedUnet:
+        """Train on pairs, from fresh weights or from those of a trained U-Net (fine-tuning).
 
         Args:
             patches: Pairs, at least one; read batch by batch, so they may be mapped from disk.
             seed: Drives initial weights, order, dropout and augmentation; the same seed and number of threads give the
                 same weights on a CPU.
             progress: Told of steps.
+            start: Begin from its weights, which are copied. Inputs stay standardised as it learnt them: with the mean
+                and standard deviation of a few new pairs, its first layer would see images that it does not know.
 
         Returns:
-            The trained U-Net.
+            The trained U-Net. It reveals what `patches` or `start` reveal, whichever is more: fine-tuned on real
+            patches, it is unprotected, whatever it began from.
 
         Raises:
             DataError: No pairs, or an image that is not finite.
+            SettingsError: `start` has other channels than the settings.
             AngioShareError: The training diverged.
         """
         settings = self.settings
-        mean, sd = mean_and_sd(patches)
-        record = TrainingRecord(
-            settings=settings,
-            seed=seed,
-            patches=digest(patches),
-            mean=mean,
-            sd=sd,
-            provenance=patches.provenance,
-        )
+        record = _record(settings, patches, seed, start.record if start else None)
         network = HalfUnet(settings.channels, settings.dropout, seed=seed_for(seed, "unet", "weights"))
+        if start is not None:
+            network.load_state_dict(start._network.state_dict())
         trained = TrainedUnet(network, record, self.device)
         steps = settings.total_steps(len(patches))
         device = torch.device(self.device)
@@ -109,6 +110,23 @@ class Unet:
                 f"the U-Net's weights are no longer finite at learning_rate={settings.learning_rate}; lower it"
             )
         return trained
+
+
+def _record(settings: UnetSettings, patches: PatchSet, seed: int, start: TrainingRecord | None) -> TrainingRecord:
+    """What the weights of a training will come from."""
+    if start is not None and start.settings.channels != settings.channels:
+        raise SettingsError(
+            f"channels={settings.channels} do not fit a start of {start.settings.channels}; fine-tune with its channels"
+        )
+    mean, sd = mean_and_sd(patches)  # also refuses what cannot be trained on
+    return TrainingRecord(
+        settings=settings,
+        seed=seed,
+        patches=digest(patches, start),
+        mean=start.mean if start else mean,
+        sd=start.sd if start else sd,
+        provenance=max(patches.provenance, start.provenance if start else "public", key=REVEALING.index),
+    )
 
 
 def batches(patches: PatchSet, settings: UnetSettings, seed: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -162,9 +180,11 @@ def mean_and_sd(patches: PatchSet) -> tuple[float, float]:
     return float(mean), float(np.sqrt(variance)) if variance > 1e-12 else 1.0
 
 
-def digest(patches: PatchSet) -> str:
-    """Digest of all pairs, to see whether a finished U-Net was trained on them."""
+def digest(patches: PatchSet, start: TrainingRecord | None = None) -> str:
+    """Digest of all pairs, and of the record of what a training began from, to see whether a U-Net is finished."""
     state = hashlib.blake2b(f"{patches.image.shape} {patches.image.dtype}".encode(), digest_size=16)
+    if start is not None:
+        state.update(start.to_json().encode())
     for first in range(0, len(patches), ROWS_AT_ONCE):
         for array in (patches.image, patches.label):
             state.update(array[first : first + ROWS_AT_ONCE].tobytes())

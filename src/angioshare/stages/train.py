@@ -1,6 +1,7 @@
 """Stage 2: real patches -> trained synthesizers, each with its privacy statement, charged to the cohort's ledger."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,8 +22,9 @@ from angioshare.privacy.plan import PrivacyPlan
 from angioshare.privacy.release import Release, private_mean
 from angioshare.privacy.statements import state
 from angioshare.privacy.unit import PrivacyStatement, public_knowledge, without_privacy
+from angioshare.privacy.votes import NoisyVotes
 from angioshare.progress import Progress, SilentProgress
-from angioshare.protocols import Context, CriticEngine, Schedule, Synthesizer
+from angioshare.protocols import Context, CriticEngine, Schedule, Synthesizer, VoteEngine
 from angioshare.records import Record
 from angioshare.rundir import write_json
 from angioshare.stages.lanes import Named, side_by_side
@@ -126,7 +128,7 @@ def plan_of(
         patches_per_subject=patches_per_subject,
     )
     if privacy.epsilon is not None:
-        event = calibrate_noise(privacy.epsilon, delta, event, schedule.steps)
+        event = _calibrated(privacy.epsilon, delta, event, schedule.steps)
     return PrivacyPlan(
         unit=privacy.unit,
         n_units=units,
@@ -139,6 +141,14 @@ def plan_of(
         delta=delta,
         epsilon_budget=privacy.budget,
     )
+
+
+def _calibrated(epsilon: float, delta: float, event: StepEvent, steps: int) -> StepEvent:
+    """Noise for a target; steps without sampling are together one Gaussian of sqrt(steps) less noise, found at once."""
+    if event.sampling_probability < 1 or steps == 1:
+        return calibrate_noise(epsilon, delta, event, steps)
+    together = calibrate_noise(epsilon, delta, event, 1).noise_multiplier
+    return replace(event, noise_multiplier=together * math.sqrt(steps) * (1 + 1e-9))  # rounded upwards
 
 
 def outlook_of_source(run: Run, name: str) -> dict[str, Any]:
@@ -217,7 +227,7 @@ class _Engines:
     ledger: Ledger | None
     name: str
 
-    def __call__(self, critic: nn.Module, synthetic: int, steps_done: int) -> CriticEngine:
+    def __call__(self, critic: nn.Module, synthetic: int, steps_done: int, rows_per_patch: int = 1) -> CriticEngine:
         return PrivateEngine(
             plan=self.plan,
             critic=critic,
@@ -225,11 +235,23 @@ class _Engines:
             ledger=self.ledger,
             run=self.name,
             steps=self.plan.steps - steps_done,
+            rows_per_patch=rows_per_patch,
         )
 
     def mean(self, vectors: FloatArray) -> Release:
         assert self.ledger is not None, "the leader alone releases"
         return private_mean(vectors, self.plan, self.ledger, self.name)
+
+    def votes(self, teachers: int, queries: int, steps_done: int) -> VoteEngine:
+        assert self.ledger is not None, "the leader alone releases"
+        return NoisyVotes(
+            plan=self.plan,
+            teachers=teachers,
+            queries=queries,
+            ledger=self.ledger,
+            run=self.name,
+            steps=self.plan.steps - steps_done,
+        )
 
 
 def _unprotected_or_public(source: SourceSettings) -> PrivacyStatement:

@@ -2,7 +2,8 @@
 
 1. Public: subjects of the simulator's wide prior teach which numbers of a subject say most about its site.
 2. Private, once: each training subject gives those numbers, bounded; their mean is released with Gaussian noise.
-3. Post-processing: sites are drawn from what the noisy mean leaves likely, a subject from each, patches from those.
+3. Post-processing: sites like those whose patches fit the noisy mean are simulated, and of their patches those are
+   kept, by weight, whose mean is what the noise leaves likely.
 
 The unit is the subject: a dozen people and an epsilon of 1 are too little for a network and enough for a few numbers.
 """
@@ -11,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from pydantic import Field
-from safetensors.numpy import load_file, save_file
 
 from angioshare.errors import DataError, SettingsError
 from angioshare.patches.extract import PatchSettings
@@ -21,12 +21,14 @@ from angioshare.privacy.release import Release
 from angioshare.progress import Progress
 from angioshare.protocols import EVERY_UNIT, Context, EngineFactory, Schedule
 from angioshare.rng import seed_for, stream
-from angioshare.rundir import atomic_path, read_json, write_json
+from angioshare.rundir import read_json, write_json
 from angioshare.settings import Settings
 from angioshare.simulator.many import simulate_each
 from angioshare.simulator.prior import PRIORS
-from angioshare.synthesis.calibration.regression import Calibration, learn
-from angioshare.synthesis.calibration.statistics import NAMES, statistics
+from angioshare.synthesis.calibration.features import features
+from angioshare.synthesis.calibration.lessons import lessons, places
+from angioshare.synthesis.calibration.summary import Summary, learn
+from angioshare.synthesis.calibration.tilting import evenly, tilted
 from angioshare.synthesis.rivals import Pairs
 from angioshare.synthesis.simulated import cut_simulated, joined
 from angioshare.types import FloatArray
@@ -34,18 +36,25 @@ from angioshare.types import FloatArray
 RELEASE = "release.json"
 """What was released about the cohort: made once, used ever after."""
 
-_LESSONS = "lessons.safetensors"
-_AT_ONCE = 8
+_TARGETS = 8
+"""Means that the noise leaves likely, drawn to stand for all of them."""
+
+_STEP = 0.1
+"""How far a simulated site lies from the lesson that it follows, as a share of the prior's range."""
 
 
 class CalibratedSettings(Settings):
     """Settings of the calibrated simulator. None of them may be chosen by a look at the cohort."""
 
     prior: str = Field("wide", description="Range of sites that is searched.")
-    lessons: int = Field(240, ge=4, le=100_000, description="Simulated subjects that teach what statistics mean.")
-    numbers: int = Field(8, ge=1, le=40, description="How many numbers are released.")
-    subjects: int = Field(24, ge=1, le=10_000, description="Subjects drawn from the fitted sites.")
-    measured: int = Field(200, ge=2, le=100_000, description="Patches of a subject that its statistics are taken from.")
+    lessons: int = Field(240, ge=4, le=100_000, description="Simulated subjects that teach what sites look like.")
+    numbers: int = Field(14, ge=1, le=23, description="How many numbers are released.")
+    subjects: int = Field(48, ge=1, le=10_000, description="Subjects simulated after the release.")
+    pairs: int = Field(9600, ge=1, description="Pairs drawn from their patches, by weight.")
+    tolerance: float = Field(
+        0.2, gt=0, le=100, description="Error of a mean that is left, as a variance between sites."
+    )
+    measured: int = Field(200, ge=2, le=100_000, description="Patches of a subject that its features are taken from.")
     workers: int = Field(1, ge=0, le=256, description="Processes that simulate; 0 takes one for each core.")
 
 
@@ -78,43 +87,54 @@ class Calibrated:
         target = folder / "patches"
         if target.exists():
             return
-        calibration = self._learn(seed, folder, progress)
-        release = self._release(patches, engine, calibration, folder)
-        s = self._settings
-        shares = calibration.sites(release, s.subjects, stream(seed, "calibrated", "sites"))
-        seeds = [seed_for(seed, "calibrated", "subject", str(index)) for index in range(s.subjects)]
-        sites = [self._prior.site(row) for row in shares]
-        progress.start("simulate fitted sites", s.subjects)
-        made = simulate_each(list(zip(sites, seeds, strict=True)), s.workers)
-        parts = cut_simulated(made, self._context.patches, seed=seed, progress=progress)
-        write_patchset(target, joined(parts, self._context.provenance), {"prior": s.prior, "subjects": s.subjects})
-        progress.finish()
+        taught = self._lessons(folder, progress)
+        summary = learn(taught, self._settings.numbers)
+        release = self._release(patches, engine, summary, folder)
+        rng = stream(seed, "calibrated", "targets")
+        targets = summary.targets(release, _TARGETS, rng)
+        shares = self._sites(taught, summary, targets, rng)
+        pool = self._simulate(shares, seed, progress)
+        weights = self._weights(features(pool.image, pool.label), summary, targets)
+        chosen = evenly(weights, self._settings.pairs, rng)
+        drawn = PatchSet(image=pool.image[chosen], label=pool.label[chosen], provenance=self._context.provenance)
+        write_patchset(target, drawn, {"prior": self._settings.prior, "subjects": self._settings.subjects})
 
     def load(self, folder: Path, patches: PatchSet) -> Pairs:
         """See `Synthesizer.load`."""
         del patches
         return Pairs(open_store(folder / "patches"))
 
-    def _learn(self, seed: int, folder: Path, progress: Progress) -> Calibration:
-        """Simulate lessons, or go on where an earlier start ended."""
+    def _lessons(self, folder: Path, progress: Progress) -> FloatArray:
+        """Features of lessons (lessons, patches, d)."""
         s = self._settings
-        shares = stream(seed, "calibrated", "lessons").random((s.lessons, len(self._prior)))
-        path = folder / _LESSONS
-        found = load_file(path)["statistics"] if path.exists() else np.zeros((0, len(NAMES)))
-        if found.shape[1] != len(NAMES) or len(found) > s.lessons:
-            raise DataError(f"{path} holds {found.shape} statistics of another run; delete it to simulate anew")
-        progress.start("simulate lessons", s.lessons, len(found))
-        while len(found) < s.lessons:
-            rows = range(len(found), min(len(found) + _AT_ONCE * max(s.workers, 1), s.lessons))
-            seeds = [seed_for(seed, "calibrated", "lesson", str(row)) for row in rows]
-            sites = [self._prior.site(shares[row]) for row in rows]
-            made = simulate_each(list(zip(sites, seeds, strict=True)), s.workers)
-            parts = cut_simulated(made, self._few_patches(), seed=seed, progress=progress)
-            found = np.concatenate([found, [statistics(part.image, part.label) for part in parts]])
-            with atomic_path(path) as temporary:
-                save_file({"statistics": found}, temporary)
+        return lessons(s.prior, s.lessons, self._few_patches(), folder=folder, workers=s.workers, progress=progress)
+
+    def _sites(self, taught: FloatArray, summary: Summary, targets: FloatArray, rng: np.random.Generator) -> FloatArray:
+        """Places (subjects, p) in the prior near lessons whose patches fit; weighted like their patches."""
+        s = self._settings
+        per_patch = self._weights(taught.reshape(-1, taught.shape[2]), summary, targets)
+        weights = per_patch.reshape(len(taught), -1).sum(axis=1)
+        near = places(s.prior, s.lessons)[evenly(weights, s.subjects, rng)]
+        moved = np.abs(near + rng.normal(0, _STEP, near.shape))
+        return np.where(moved > 1, 2 - moved, moved)
+
+    def _weights(self, found: FloatArray, summary: Summary, targets: FloatArray) -> FloatArray:
+        """Weights (n,) of patches by their features (n, d): the mean over all targets."""
+        known = np.isfinite(found).all(axis=1)
+        pool, weights = summary.standard(found[known]), np.zeros(len(found))
+        weights[known] = np.mean([tilted(pool, one, self._settings.tolerance) for one in targets], axis=0)
+        return weights
+
+    def _simulate(self, shares: FloatArray, seed: int, progress: Progress) -> PatchSet:
+        """Simulate one subject at each place and cut its patches."""
+        s = self._settings
+        seeds = [seed_for(seed, "calibrated", "subject", str(index)) for index in range(len(shares))]
+        sites = [self._prior.site(row) for row in shares]
+        progress.start("simulate fitted sites", len(shares))
+        made = simulate_each(list(zip(sites, seeds, strict=True)), s.workers)
+        pool = joined(cut_simulated(made, self._context.patches, seed=seed, progress=progress))
         progress.finish()
-        return learn(shares, found, s.numbers)
+        return pool
 
     def _few_patches(self) -> PatchSettings:
         """As many patches of a subject as are measured, in the proportion of the real ones."""
@@ -123,26 +143,24 @@ class Calibrated:
         few = {"vessel": round(patches.vessel * share), "random": round(patches.random * share)}
         return patches.model_copy(update=few)
 
-    def _release(
-        self, patches: PatchSet, engine: EngineFactory | None, calibration: Calibration, folder: Path
-    ) -> Release:
+    def _release(self, patches: PatchSet, engine: EngineFactory | None, summary: Summary, folder: Path) -> Release:
         """The noisy mean: the stored one if there is one, since a second one would cost again."""
-        path, made_by = folder / RELEASE, calibration.digest()
+        path, made_by = folder / RELEASE, summary.digest()
         if path.exists():
             return _stored(path, self._settings.numbers, made_by)
-        vectors = np.array([calibration.vector(one) for one in self._measure(patches)])
+        vectors = np.array([summary.vector(one) for one in self._measure(patches)])
         release = Release(mean=vectors.mean(axis=0), noise_std=0.0) if engine is None else engine.mean(vectors)
         write_json(path, {"mean": release.mean.tolist(), "noise_std": release.noise_std, "by": made_by}, private=True)
         return release
 
     def _measure(self, patches: PatchSet) -> list[FloatArray]:
-        """Statistics of each subject, from rows spread evenly over its patches."""
+        """Features (patches, d) of each subject, from rows spread evenly over its patches."""
         found = []
         for index in range(len(patches.subjects)):
             rows = np.flatnonzero(patches.subject == index)
             chosen = rows[np.linspace(0, len(rows) - 1, min(len(rows), self._settings.measured)).astype(int)]
             pairs = patches.pairs(chosen)
-            found.append(statistics(pairs[:, 0], pairs[:, 1].astype(np.uint8)))
+            found.append(features(pairs[:, 0], pairs[:, 1].astype(np.uint8)))
         return found
 
 

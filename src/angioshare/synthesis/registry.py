@@ -13,6 +13,11 @@ from angioshare.protocols import Context, Synthesizer
 
 SYNTHESIZERS: dict[str, tuple[str, str]] = {
     "calibrated": ("angioshare.synthesis.calibrated", "Calibrated"),
+    "diffusion": ("angioshare.synthesis.diffusion", "Diffusion"),
+    "evolution": ("angioshare.synthesis.evolution", "Evolution"),
+    "feature-matching": ("angioshare.synthesis.matching", "FeatureMatching"),
+    "pate-gan": ("angioshare.synthesis.pategan", "PateGan"),
+    "privgan": ("angioshare.synthesis.privgan", "PrivGan"),
     "wgan": ("angioshare.synthesis.wgan", "Wgan"),
     "wgan-pretrained": ("angioshare.synthesis.pretrained", "PretrainedWgan"),
     "real": ("angioshare.synthesis.rivals", "RealPairs"),
@@ -52,5 +57,5 @@ def build(name: str, settings: dict[str, Any], context: Context) -> Synthesizer:
     return built
 
 
-TRAINED_TOGETHER = ("wgan", "wgan-pretrained")
+TRAINED_TOGETHER = ("wgan", "wgan-pretrained", "diffusion")
 """Synthesizers whose critic steps several processes can share; the leader trains the others alone."""

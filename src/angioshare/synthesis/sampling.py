@@ -33,12 +33,30 @@ class TrainedGenerator:
     """A generator G whose weights stand in a file."""
 
     def __init__(
-        self, G: nn.Module, weights: Path, z: int, threshold: float, provenance: Provenance, *, relative: bool = False
+        self,
+        G: nn.Module,
+        weights: Path,
+        z: int,
+        threshold: float,
+        provenance: Provenance,
+        *,
+        relative: bool = False,
+        background: float = 0.0,
     ) -> None:
-        """Load the weights; `relative` takes the threshold as a share of the generator's own brightest labels."""
+        """Load the weights.
+
+        Args:
+            G: Takes the weights.
+            weights: Their file.
+            z: Width of the latent vector.
+            threshold: A label at or above it is vessel, where 0 is no vessel and 1 is vessel.
+            provenance: What its pairs reveal.
+            relative: Take the threshold as a share of the generator's own brightest labels.
+            background: Value in channel 1 that stands for no vessel, in [-1, 0]; 1 stands for vessel.
+        """
         G.load_state_dict(load_file(weights))
         self._G, self._device = G.eval(), next(G.parameters()).device
-        self._z, self._provenance = z, provenance
+        self._z, self._provenance, self._background = z, provenance, background
         self._threshold = threshold * self._brightest() if relative else threshold
 
     @torch.no_grad()
@@ -54,7 +72,10 @@ class TrainedGenerator:
 
     def _pairs(self, n: int, generator: torch.Generator) -> FloatArray:
         z = torch.randn(n, self._z, 1, 1, generator=generator)
-        return np.asarray(self._G(z.to(self._device)).cpu().numpy())
+        pairs = np.asarray(self._G(z.to(self._device)).cpu().numpy())
+        if self._background:
+            pairs[:, 1] = (pairs[:, 1] - self._background) / (1 - self._background)
+        return pairs
 
     @torch.no_grad()
     def _brightest(self) -> float:

@@ -31,6 +31,7 @@ from angioshare.synthesis.rmsprop import ClampedRmsprop
 from angioshare.synthesis.sampling import WEIGHTS, TrainedGenerator
 from angioshare.synthesis.scoring import scores
 from angioshare.team import Team
+from angioshare.types import IntArray
 
 
 class WganSettings(Settings):
@@ -54,6 +55,9 @@ class WganSettings(Settings):
     threshold: float = Field(0.8, gt=0, lt=1, description="A generated label at or above this is vessel.")
     relative_threshold: bool = Field(
         False, description="Take the threshold as a share of the generator's own brightest labels, for short runs."
+    )
+    label_background: float = Field(
+        0.0, ge=-1, le=0, description="Label value of what is no vessel while networks train; -1 suits the tanh."
     )
     checkpoint_every: int = Field(200, ge=1, description="Generator updates between two checkpoints.")
 
@@ -114,8 +118,7 @@ class Wgan:
         # In a private run even the choice of a subject's patches comes from the system: a seed never selects.
         rng = stream(seed, "wgan", "rows", str(done)) if engine is None else np.random.default_rng()
         rows = UnitRows(patches, self.context.unit, self.schedule().patches_per_unit, rng)
-        shown = torch.from_numpy(patches.pairs(stream(seed, "wgan", "shown").integers(0, len(patches), 64)))
-        shown = shown.to(self.device)
+        shown = self._real(patches, stream(seed, "wgan", "shown").integers(0, len(patches), 64))
         progress.start("train", s.iterations, done)
         try:
             for iteration in range(done, s.iterations):
@@ -167,7 +170,7 @@ class Wgan:
         """Algorithm 1, lines 3 to 7: D goes down mean D(G(z)) - mean D(x), then is clamped."""
         draw = source.draw()
         chosen, groups = rows.of(draw.indices)
-        real = torch.from_numpy(patches.pairs(chosen)).to(self.device)
+        real = self._real(patches, chosen)
         with torch.no_grad():
             synthetic = pair.G(self._team.share(self._latent(z)))
         source.step_gradient(
@@ -195,6 +198,13 @@ class Wgan:
         pair.generator_optimiser.step()
         pair.average.update(pair.G)
 
+    def _real(self, patches: PatchSet, rows: IntArray) -> Tensor:
+        """Real pairs, their labels in {background, 1}: a public constant, the same for every pair."""
+        background = self.settings.label_background
+        pairs = torch.from_numpy(patches.pairs(rows))
+        pairs[:, 1].mul_(1 - background).add_(background)
+        return pairs.to(self.device)
+
     def _latent(self, z: torch.Generator) -> Tensor:
         return torch.randn(self.settings.batch, self.settings.z, 1, 1, generator=z).to(self.device)
 
@@ -209,8 +219,15 @@ class Wgan:
         del patches
         G, _ = self.networks(0)
         s = self.settings
-        provenance = self.context.provenance
-        return TrainedGenerator(G, folder / WEIGHTS, s.z, s.threshold, provenance, relative=s.relative_threshold)
+        return TrainedGenerator(
+            G,
+            folder / WEIGHTS,
+            s.z,
+            s.threshold,
+            self.context.provenance,
+            relative=s.relative_threshold,
+            background=s.label_background,
+        )
 
 
 @dataclass

@@ -13,12 +13,14 @@ from angioshare.progress import SilentProgress
 from angioshare.protocols import EVERY_UNIT, Context
 from angioshare.rng import stream
 from angioshare.synthesis.calibrated import RELEASE
-from angioshare.synthesis.calibration.regression import learn
-from angioshare.synthesis.calibration.statistics import NAMES, statistics
+from angioshare.synthesis.calibration.features import GROUPS, NAMES, features
+from angioshare.synthesis.calibration.lessons import FILE, lessons
+from angioshare.synthesis.calibration.summary import feature_weights, learn
+from angioshare.synthesis.calibration.tilting import evenly, tilted
 from angioshare.synthesis.registry import build
 
 CONTEXT = Context(patches=PatchSettings(size=32, vessel=20, random=10), unit="subject", provenance="dp")
-SETTINGS = {"prior": "demo-wide", "lessons": 10, "numbers": 3, "subjects": 2, "measured": 30}
+SETTINGS = {"prior": "demo-wide", "lessons": 10, "numbers": 3, "subjects": 2, "measured": 30, "pairs": 40}
 
 
 class Engines:
@@ -42,7 +44,7 @@ def engines(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def lessons(tmp_path_factory):
+def simulated(tmp_path_factory):
     """A folder in which lessons were simulated once; tests copy it."""
     folder = tmp_path_factory.mktemp("lessons")
     nobody = PatchSet(
@@ -50,14 +52,14 @@ def lessons(tmp_path_factory):
         subjects=("a", "b"),
     )  # fmt: skip
     build("calibrated", SETTINGS, CONTEXT).fit(nobody, None, seed=1, folder=folder, progress=SilentProgress())
-    return (folder / "lessons.safetensors").read_bytes()
+    return (folder / FILE).read_bytes()
 
 
 @pytest.fixture
-def fit(real32, engines, lessons, tmp_path):
+def fit(real32, engines, simulated, tmp_path):
     folder = tmp_path / "source"
     folder.mkdir()
-    (folder / "lessons.safetensors").write_bytes(lessons)
+    (folder / FILE).write_bytes(simulated)
 
     def run(**changes):
         made = build("calibrated", {**SETTINGS, **changes}, CONTEXT)
@@ -127,91 +129,157 @@ def test_it_plans_one_step_with_everybody_and_protects_subjects_alone():
         build("calibrated", {"prior": "mars"}, CONTEXT)
 
 
-@pytest.fixture(scope="module")
-def known():
-    """A made-up world: 6 parameters, statistics that are mixtures of 4 of them with noise."""
+def test_lessons_are_simulated_once_and_a_longer_list_goes_on_from_a_shorter_one(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    cut = PatchSettings(size=32, vessel=6, random=3, allow_fewer=True)
+    counted = Counted()
+    few = lessons("demo-wide", 2, cut, folder=tmp_path / "a", workers=1, progress=counted)
+    assert counted.steps == 2
+    more = lessons("demo-wide", 3, cut, folder=tmp_path / "b", workers=1, progress=counted)
+    assert counted.steps == 3
+    assert np.array_equal(more[:2], few, equal_nan=True)
+    again = lessons("demo-wide", 2, cut, folder=tmp_path / "c", workers=1, progress=counted)
+    assert counted.steps == 3
+    assert np.array_equal(again, few, equal_nan=True)
+    lessons("demo-wide", 1, cut.model_copy(update={"vessel": 5}), folder=tmp_path / "d", workers=1, progress=counted)
+    assert counted.steps == 4
+    with pytest.raises(DataError, match="another run"):
+        lessons("demo-wide", 3, cut, folder=tmp_path / "a", workers=1, progress=counted)
+
+
+class Counted(SilentProgress):
+    steps = 0
+
+    def advance(self, note="", steps=1):
+        self.steps += steps
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    cut = PatchSettings(size=32, vessel=4, random=2, allow_fewer=True)
+    made = lessons("demo-wide", 1, cut, folder=tmp_path / "a", workers=1, progress=SilentProgress())
+    assert made.shape == (1, 6, len(NAMES))
+    assert (tmp_path / "a" / FILE).exists()
+
+
+def world(rng, subjects, shift=0.0):
+    """Features of made-up subjects: each has its own mean, patches scatter around it."""
+    means = rng.standard_normal((subjects, 1, len(NAMES))) + shift
+    return means + 2 * rng.standard_normal((subjects, 40, len(NAMES)))
+
+
+def told(summary, subjects, noise):
+    return Release(mean=np.mean([summary.vector(one) for one in subjects], axis=0), noise_std=noise)
+
+
+def test_the_weighted_pool_has_the_features_of_the_site():
+    rng = np.random.default_rng(0)
+    lessons_, site = world(rng, 60), world(rng, 12, shift=0.7)
+    summary = learn(lessons_, 4)
+    target = summary.targets(told(summary, site, 0.0), 1, rng)[0]
+    pool = summary.standard(lessons_.reshape(-1, len(NAMES)))
+    weights = tilted(pool, target, 1e-6)
+    assert weights @ pool == pytest.approx(target, abs=1e-3)
+    assert target == pytest.approx(summary.standard(site.reshape(-1, len(NAMES))).mean(axis=0), rel=1e-6)
+    assert np.abs(pool.mean(axis=0) - target).max() > 1
+
+
+def test_a_wider_tolerance_keeps_the_weights_more_even():
+    rng = np.random.default_rng(1)
+    pool = rng.standard_normal((500, 3))
+    size = [1 / np.sum(tilted(pool, np.array([1.5, 0, 0]), tolerance) ** 2) for tolerance in (1e-6, 1, 10)]
+    assert size[0] < size[1] < size[2] < 500
+    assert tilted(pool, np.array([1.5, 0, 0]), 1e6) == pytest.approx(np.full(500, 1 / 500), rel=0.01)
+
+
+def test_noise_leads_back_to_the_prior_and_leaves_targets_apart():
     rng = np.random.default_rng(2)
-    mixing = np.vstack([rng.standard_normal((4, 12)), np.zeros((2, 12))])
+    summary = learn(world(rng, 60), 4)
+    site = world(rng, 12, shift=1.0)
+    means, spreads = [], []
+    for noise in (0.0, 0.2, 1.0, 100.0):
+        targets = summary.targets(told(summary, site, noise), 4_000, np.random.default_rng(0))
+        means.append(np.linalg.norm(targets.mean(axis=0)))
+        spreads.append(targets.std(axis=0).mean())
+    assert all(np.diff(means) < 0)
+    assert all(np.diff(spreads) > 0)
+    assert spreads[0] < 1e-9
+    assert spreads[-1] == pytest.approx(np.sqrt(summary.variance).mean(), rel=0.05)
 
-    def measure(shares, rng):
-        return shares @ mixing + 0.05 * rng.standard_normal((len(shares), 12))
 
-    shares = rng.random((300, 6))
-    return learn(shares, measure(shares, rng), 4), measure
-
-
-def told(calibration, statistics, noise):
-    vectors = np.array([calibration.vector(one) for one in statistics])
-    return Release(mean=vectors.mean(axis=0), noise_std=noise)
-
-
-def test_known_parameters_are_found_without_noise_and_the_prior_stays_where_nothing_is_known(known):
-    calibration, measure = known
+def test_most_subjects_lie_within_the_bound_and_a_hostile_one_gives_finite_numbers():
     rng = np.random.default_rng(3)
-    shares = np.array([0.7, 0.3, 0.6, 0.4, 0.9, 0.1])
-    mean, covariance = calibration.posterior(told(calibration, measure(np.tile(shares, (20, 1)), rng), 0.0))
-    assert 0.5 + mean[:4] / np.sqrt(12) == pytest.approx(shares[:4], abs=0.12)
-    assert np.all(np.diag(covariance)[:4] < 0.5)
-    assert np.all(np.diag(covariance)[4:] > 0.9)
+    lessons_ = world(rng, 80)
+    summary = learn(lessons_, 5)
+    norms = np.array([np.linalg.norm(summary.vector(one)) for one in lessons_])
+    assert np.mean(norms <= 1) == pytest.approx(0.9, abs=0.02)
+    for hostile in (
+        np.full((3, len(NAMES)), np.nan),
+        np.full((3, len(NAMES)), np.inf),
+        np.full((3, len(NAMES)), 1e300),
+    ):
+        assert np.isfinite(summary.vector(hostile)).all()
 
 
-def test_noise_leads_back_to_the_prior(known):
-    calibration, measure = known
-    found = measure(np.full((5, 6), 0.8), np.random.default_rng(4))
-    shift = [np.linalg.norm(calibration.posterior(told(calibration, found, noise))[0]) for noise in (0, 0.3, 1, 100)]
-    assert all(np.diff(shift) < 0)
-    assert shift[-1] < 0.01
-    sites = calibration.sites(told(calibration, found, 100.0), 2_000, np.random.default_rng(0))
-    assert sites.min() >= 0
-    assert sites.max() <= 1
-    assert sites.mean(axis=0) == pytest.approx(np.full(6, 0.5), abs=0.03)
-
-
-def test_numbers_that_are_released_are_sorted_by_what_they_tell(known):
-    calibration, measure = known
-    rng = np.random.default_rng(5)
-    spread = np.std([calibration.vector(one) for one in measure(rng.random((200, 6)), rng)], axis=0)
-    assert np.all(np.diff(spread) < 0.05)
+def test_a_group_that_weighs_more_is_told_first():
+    rng = np.random.default_rng(4)
+    axes = np.abs(learn(world(rng, 400), 3).axes)
+    heavy = feature_weights() > 1
+    assert axes[heavy].sum() > 3 * axes[~heavy].sum()
 
 
 def test_too_few_lessons_are_refused():
-    with pytest.raises(SettingsError, match="simulate more"):
-        learn(np.zeros((5, 3)), np.zeros((5, 4)), 3)
+    with pytest.raises(SettingsError, match="raise lessons"):
+        learn(np.zeros((5, 3, len(NAMES))), 4)
 
 
-def patches_with(thick=1, noise=0.1, bright=1.0):
+def test_drawing_evenly_keeps_to_the_weights():
+    weights = np.random.default_rng(5).dirichlet(np.ones(20))
+    counts = np.bincount(evenly(weights, 1_000, np.random.default_rng(6)), minlength=20)
+    assert np.abs(counts - 1_000 * weights).max() <= 1
+
+
+def bars(thick=3, noise=0.1, bright=1.0, count=1):
     """Bars of `thick` pixels on noise, labelled."""
     rng = stream(0, "bars")
     label = np.zeros((10, 32, 32), np.uint8)
-    label[:, 16 : 16 + thick, 4:28] = 1
-    return label * bright - 0.5 + noise * rng.standard_normal(label.shape), label
+    for one in range(count):
+        label[:, 4 + 10 * one : 4 + 10 * one + thick, 4:28] = 1
+    return np.clip(label * bright - 0.5 + noise * rng.standard_normal(label.shape), -1, 1), label
 
 
 @pytest.mark.parametrize(
     ("name", "low", "high"),
     [
+        ("share", {}, {"count": 3}),
         ("width", {"thick": 2}, {"thick": 6}),
-        ("share.vessel", {"thick": 2}, {"thick": 6}),
-        ("spread.vessel", {"noise": 0.05}, {"noise": 0.2}),
-        ("peak.large", {"bright": 0.5, "thick": 3}, {"bright": 1.0, "thick": 3}),
+        ("area", {"thick": 2}, {"thick": 6}),
+        ("spread", {"noise": 0.05}, {"noise": 0.2}),
+        ("inside", {"bright": 0.5}, {"bright": 1.0}),
+        ("peak", {"bright": 0.5}, {"bright": 1.0}),
         ("dim.2", {"bright": 1.0}, {"bright": 0.1}),
     ],
 )
-def test_statistics_rise_with_what_they_are_named_after(name, low, high):
-    measured = [statistics(*patches_with(**how))[NAMES.index(name)] for how in (low, high)]
-    assert measured[0] < measured[1]
+def test_features_rise_with_what_they_are_named_after(name, low, high):
+    place = NAMES.index(name)
+    assert features(*bars(**low))[:, place].mean() < features(*bars(**high))[:, place].mean()
 
 
-def test_statistics_do_not_see_scale_and_shift():
-    image, label = patches_with()
-    assert statistics(0.3 * image - 0.2, label)[9:] == pytest.approx(
-        statistics(image, label)[9:], nan_ok=True, abs=0.05
-    )
+def test_a_rim_that_readers_left_out_is_seen():
+    image, label = bars(thick=6)
+    inner = np.zeros_like(label)
+    inner[:, 5:9] = label[:, 5:9]
+    place = NAMES.index("ring.1")
+    assert features(image, inner)[:, place].mean() > features(image, label)[:, place].mean() + 0.5
 
 
-@pytest.mark.parametrize("count", [0, 1])
-def test_patches_without_anything_to_measure_give_nan_not_an_error(count):
-    empty = np.zeros((count, 32, 32))
-    found = statistics(empty, empty.astype(np.uint8))
-    assert found.shape == (len(NAMES),)
-    assert np.isnan(found[NAMES.index("width")])
+def test_brightness_and_its_unit_do_not_matter_to_contrast():
+    image, label = bars()
+    for name in GROUPS["contrast"]:
+        place = NAMES.index(name)
+        assert features(0.5 * image - 0.2, label)[:, place] == pytest.approx(features(image, label)[:, place], abs=1e-5)
+
+
+def test_patches_without_tissue_say_nothing():
+    assert np.isnan(features(np.zeros((2, 16, 16)), np.zeros((2, 16, 16), np.uint8))).all()

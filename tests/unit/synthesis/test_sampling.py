@@ -18,10 +18,10 @@ class Faded(nn.Module):
         return (z[:, :2] * self.scale).tanh().expand(-1, -1, 4, 4) * torch.linspace(0.1, 1, 16).reshape(4, 4)
 
 
-def labels(folder, scale, *, relative, threshold=0.3):
+def labels(folder, scale, *, relative, threshold=0.3, background=0.0):
     path = folder / "generator.safetensors"
     save_file({"scale": torch.tensor(scale)}, path)
-    generator = TrainedGenerator(Faded(), path, 2, threshold, "public", relative=relative)
+    generator = TrainedGenerator(Faded(), path, 2, threshold, "public", relative=relative, background=background)
     return np.asarray(generator.sample(300, seed=5).label)
 
 
@@ -45,3 +45,11 @@ def test_the_relative_threshold_is_a_share_of_the_brightest_labels(tmp_path, thr
 
 def test_where_no_label_is_positive_there_is_no_vessel(tmp_path):
     assert not labels(tmp_path, 0.0, relative=True).any()
+
+
+def test_a_threshold_is_measured_from_the_background_that_the_labels_had_in_training(tmp_path):
+    whole = labels(tmp_path, 1.0, relative=False, threshold=0.6)
+    halved = labels(tmp_path, 1.0, relative=False, threshold=0.8, background=-1.0)
+    assert whole.any()
+    assert np.array_equal(whole, halved)  # both are channel 1 >= 0.6
+    assert labels(tmp_path, 1e-3, relative=False, threshold=0.49, background=-1.0).all()

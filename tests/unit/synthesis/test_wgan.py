@@ -202,3 +202,19 @@ def test_the_seed_chooses_no_patches_of_a_subject_in_a_private_run(real, tmp_pat
         seen.append([])
         fit(wgan(unit="subject", subjects=2), real, tmp_path / name, lambda D, synthetic, done: Rows(D, 2, 2))
     assert seen[0] != seen[1]
+
+
+@pytest.mark.parametrize("background", [0.0, -1.0])
+def test_the_critic_meets_labels_between_their_background_and_one(real, tmp_path, background):
+    seen = []
+
+    class Labels(Spy):
+        def step_gradient(self, draw, real, groups, synthetic, real_loss, synthetic_loss):
+            seen.append(real)
+            super().step_gradient(draw, real, groups, synthetic, real_loss, synthetic_loss)
+
+    trained = fit(wgan(label_background=background), real, tmp_path / "a", lambda D, s, done: Labels(D, len(real), 6))
+    label = torch.cat(seen)[:, 1]
+    assert label.unique().tolist() == [background, 1.0]
+    assert (label == 1).float().mean().item() == pytest.approx(2 / 16)
+    assert set(np.unique(trained.sample(4, seed=0).label)) <= {0, 1}

@@ -1,0 +1,123 @@
+"""The advice: every method in order of preference with its guarantee, noise, time and reason, then the settings.
+
+Nothing is spent and no voxel is read. Whatever earlier runs spent on the cohort is not counted here: the ledger does.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from angioshare.config import Config, SourceSettings, load_config, parse_config, to_toml
+from angioshare.errors import AngioShareError, PrivacyError
+from angioshare.privacy.unit import PrivacyUnit, public_knowledge
+from angioshare.progress import Progress, SilentProgress
+from angioshare.stages.recommend.known import Known, known_of, parted
+from angioshare.stages.recommend.plans import BASE, planned
+from angioshare.stages.recommend.rows import Advice, Row
+from angioshare.stages.recommend.rules import PUBLIC, RIVALS, judged, place
+from angioshare.stages.recommend.times import SIMULATED_S, seconds
+from angioshare.stages.recommend.words import expect, reason
+from angioshare.synthesis.registry import SYNTHESIZERS
+
+
+def advise(
+    cohort: Path,
+    *,
+    epsilon: float,
+    unit: PrivacyUnit = "subject",
+    delta: float | None = None,
+    changes: tuple[str, ...] = (),
+    progress: Progress | None = None,
+) -> Advice:
+    """Judge every method of the registry for a cohort and a budget.
+
+    Args:
+        cohort: BIDS or nnU-Net folder, or a table; its subjects are counted, no scan is opened.
+        epsilon: The budget for one unit, in (0, 10,000].
+        unit: Who is to be protected.
+        delta: Below one over the number of units; None takes the rule.
+        changes: `key=value` on top of the settings; those of split and patches change the counts.
+        progress: Told of each method.
+
+    Raises:
+        DataError: It is no cohort, or its split does not fit.
+        SettingsError: A number is out of range, a change is wrong, or nobody is left to train on.
+        PrivacyError: delta is at or above one over the number of units.
+    """
+    known, base, later = _begin(cohort, epsilon, unit, delta, changes)
+    told_of = progress or SilentProgress()
+    methods = [name for name in SYNTHESIZERS if name not in RIVALS]
+    told_of.start("account for each method", len(methods))
+    rows = []
+    for name in methods:
+        rows.append(_with_statement(_row(name, known, base)))
+        told_of.advance(name)
+    told_of.finish()
+    rows.sort(key=lambda row: place(row.method, row.verdict))
+    config = _config(rows[0], base, later)
+    return Advice(known=known, rows=tuple(rows), expect=expect(rows, known), config=config)
+
+
+def recommended_config(
+    cohort: Path,
+    *,
+    epsilon: float,
+    unit: PrivacyUnit = "subject",
+    delta: float | None = None,
+    changes: tuple[str, ...] = (),
+) -> tuple[Config, Row]:
+    """The settings that `advise` recommends, and why, without the guarantees of all the others; see there."""
+    known, base, later = _begin(cohort, epsilon, unit, delta, changes)
+    rows = [_row(name, known, base) for name in SYNTHESIZERS if name not in RIVALS]
+    first = min(rows, key=lambda row: place(row.method, row.verdict))
+    return _config(first, base, later), first
+
+
+def _begin(
+    cohort: Path, epsilon: float, unit: PrivacyUnit, delta: float | None, changes: tuple[str, ...]
+) -> tuple[Known, Config, list[str]]:
+    """Public numbers, the settings that they follow from, and the changes that come later."""
+    now, later = parted(changes)
+    base = load_config(preset=BASE, changes=now)
+    return known_of(cohort, base, epsilon=epsilon, unit=unit, delta=delta), base, later
+
+
+def _row(method: str, known: Known, base: Config) -> Row:
+    """Judge one method."""
+    if method == PUBLIC:
+        source = next(source for source in base.sources if source.synthesizer == PUBLIC)
+        return Row(
+            method=method,
+            verdict="public",
+            reason="It reads nothing private and costs no epsilon: whatever stands below it has not earned its own.",
+            statement=public_knowledge((f"pairs of {source.shown}",)),
+            seconds=source.settings.get("subjects", 1) * SIMULATED_S,
+        )
+    try:
+        one = planned(method, known, base)
+        verdict = judged(method, one.noise)
+    except AngioShareError as error:
+        return Row(method=method, verdict="refused", reason=str(error))
+    return Row(method=method, verdict=verdict, reason=reason(one, verdict), planned=one, seconds=seconds(one))
+
+
+def _with_statement(row: Row) -> Row:
+    """Add what the accountant says, where it can, unless that takes minutes for a method that nobody should take."""
+    if row.planned is None or (row.verdict == "hopeless" and row.planned.unit == "patch"):
+        return row
+    try:
+        statement = row.planned.statement
+    except PrivacyError as error:
+        return replace(row, reason=f"{row.reason} {error}.")
+    return replace(row, statement=statement)
+
+
+def _config(first: Row, base: Config, later: list[str]) -> Config:
+    """The base with the recommended source in place of its own; with none if the simulator alone is recommended."""
+    chosen: list[SourceSettings] = []
+    for source in base.sources:
+        if source.synthesizer != BASE:
+            chosen.append(source)
+        elif first.planned is not None:
+            chosen.append(first.planned.source)
+    config = base.model_copy(update={"sources": tuple(chosen), "title": f"Recommended: {first.method}"})
+    return parse_config(to_toml(config), name="recommended settings", changes=later)

@@ -1,0 +1,68 @@
+"""Why a method stands where it stands, and what to expect of the first, in sentences."""
+
+import math
+from collections.abc import Sequence
+
+from angioshare.privacy.unit import rounded_up
+from angioshare.stages.recommend.known import Known
+from angioshare.stages.recommend.plans import BASE, Planned
+from angioshare.stages.recommend.rows import Row
+from angioshare.stages.recommend.rules import PUBLIC, Verdict, rule_of, told
+
+_NOBODY = 20.0
+"""An epsilon beyond which a statement protects nobody."""
+
+
+def reason(one: Planned, verdict: Verdict) -> str:
+    """Say why a method stands where it stands."""
+    rule = rule_of(one.source.synthesizer)
+    bound = rule.good if verdict == "good" else rule.hopeless
+    side = {"good": "works up to", "weak": "fades towards", "hopeless": "does not pay from"}[verdict]
+    basis = rule.basis or "by arithmetic, not measured"
+    by_subject = " It protects the whole subject, and so its patches." if one.unit != one.known.unit else ""
+    return f"mu N = {one.signal:.3g}, noise {one.noise:.2g}; it {side} {bound:.2g} ({basis}). {rule.why}{by_subject}"
+
+
+def expect(rows: Sequence[Row], known: Known) -> tuple[str, ...]:
+    """What to expect of the first method, and what would change the order."""
+    first, found = rows[0], []
+    if first.statement is not None and first.planned is not None:
+        found.append(
+            f"{first.method} would give epsilon {rounded_up(first.statement.patch.epsilon)} for one patch and "
+            f"{rounded_up(first.statement.subject.epsilon)} for one subject, at delta {known.delta_value:.3g}."
+        )
+        if first.statement.subject.epsilon > _NOBODY:
+            found.append(
+                "That protects no person: a subject has many patches, and patches that overlap share what they show."
+            )
+    if first.method == BASE and first.planned is not None:
+        found.append(
+            f"The release tells about {told(first.planned.signal):.0%} of what tells one site from another; the rest "
+            "stays as wide as the prior. What the simulator cannot draw, no release can teach it."
+        )
+    elif first.method == PUBLIC:
+        found.append(
+            "What this budget buys drowns in its noise. The simulator gives as much for no epsilon: keep the budget."
+        )
+    elif first.planned is not None:
+        found.append("Whether it beats the simulator alone, the run will show: both are in the settings.")
+    found += _cures(rows, known)
+    found.append(
+        "Earlier runs on the cohort add to this: see `angioshare ledger`. Test and validation are not covered."
+    )
+    return tuple(found)
+
+
+def _cures(rows: Sequence[Row], known: Known) -> list[str]:
+    """What would help the calibrated simulator, where noise is what it lacks."""
+    row = next((row for row in rows if row.method == BASE), None)
+    if row is None or row.planned is None or row.verdict == "good":
+        return []
+    one, rule = row.planned, rule_of(BASE)
+    limit, word = (rule.hopeless, "would begin to pay") if row.verdict == "hopeless" else (rule.good, "would work well")
+    needed = math.sqrt(one.schedule.steps) / limit
+    epsilon, subjects = known.epsilon_for(needed, one.unit), math.ceil(known.subjects * needed / one.signal)
+    return [
+        f"The calibrated simulator {word} from epsilon {rounded_up(epsilon)} per {known.unit} on, or from {subjects} "
+        f"training subjects on. A larger delta, still far below 1 / {known.units}, helps as well."
+    ]

@@ -1,0 +1,135 @@
+"""What simulated subjects from all over a prior look like, in numbers. Public, and the same for every cohort.
+
+Simulating them is most of the cost of a calibration and depends on nothing but the prior, the way patches are cut and
+the code, so they are kept in the user's cache and serve every run, epsilon and seed from there.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+import angioshare.patches
+import angioshare.simulator
+from angioshare.errors import AngioShareError, DataError
+from angioshare.patches.extract import PatchSettings
+from angioshare.progress import Progress
+from angioshare.rng import seed_for, stream
+from angioshare.rundir import atomic_path
+from angioshare.simulator.many import simulate_each
+from angioshare.simulator.prior import PRIORS
+from angioshare.synthesis.calibration import features as measuring
+from angioshare.synthesis.calibration.features import NAMES, features
+from angioshare.synthesis.simulated import cut_simulated
+from angioshare.types import FloatArray
+
+FILE = "lessons.safetensors"
+"""Name of a source's own copy."""
+
+_SEED = 1
+"""Of all lessons: they are public knowledge, and no run needs its own."""
+
+_AT_ONCE = 8
+
+
+def places(prior: str, count: int) -> FloatArray:
+    """Where lessons lie in the prior's range: shares (count, p); a longer list begins with the shorter one.
+
+    Example:
+        >>> bool((places("wide", 3)[:2] == places("wide", 2)).all())
+        True
+    """
+    return stream(_SEED, "calibrated", "lessons").random((count, len(PRIORS[prior])))
+
+
+def lessons(
+    prior: str, count: int, patches: PatchSettings, *, folder: Path, workers: int, progress: Progress
+) -> FloatArray:
+    """Simulate lessons and measure them, or take those that were measured before.
+
+    Args:
+        prior: Name of the prior.
+        count: How many subjects.
+        patches: How a subject's patches are cut.
+        folder: Of the source; a complete list is kept there, so that a run can go on without the cache.
+        workers: Processes that simulate; 0 takes one for each core.
+        progress: Told of each subject.
+
+    Returns:
+        Features of their patches (count, patches, d), float32; rows of NaN where a small head gave fewer patches.
+
+    Raises:
+        DataError: The copy in `folder` belongs to other settings.
+    """
+    own = folder / FILE
+    if own.exists():
+        kept = _read(own)
+        if kept is None or len(kept) != count:
+            raise DataError(f"{own} is damaged or of another run; delete it to simulate {count} subjects anew")
+        return kept
+    shared = cache_folder(os.environ) / f"{_key(prior, patches)}.safetensors"
+    found = _read(shared)
+    found = np.zeros((0, patches.per_subject, len(NAMES)), np.float32) if found is None else found
+    shares = places(prior, count)
+    progress.start("simulate lessons", count, min(len(found), count))
+    while len(found) < count:
+        rows = range(len(found), min(len(found) + _AT_ONCE * max(workers, 1), count))
+        seeds = [seed_for(_SEED, "calibrated", "lesson", str(row)) for row in rows]
+        made = simulate_each([(PRIORS[prior].site(shares[row]), seeds[row - rows[0]]) for row in rows], workers)
+        parts = cut_simulated(made, patches, seed=_SEED, progress=progress)
+        found = np.concatenate(
+            [found, [_padded(features(part.image, part.label), patches.per_subject) for part in parts]]
+        )
+        with suppress(AngioShareError, OSError):  # a cache that cannot be written costs time, nothing else
+            _write(shared, found)
+    progress.finish()
+    _write(own, found[:count])
+    return found[:count]
+
+
+def cache_folder(environment: Mapping[str, str]) -> Path:
+    """The folder of lessons: `$XDG_CACHE_HOME/angioshare/lessons` or `~/.cache/angioshare/lessons`.
+
+    Example:
+        >>> cache_folder({"XDG_CACHE_HOME": "/cache"}).as_posix()
+        '/cache/angioshare/lessons'
+    """
+    base = environment.get("XDG_CACHE_HOME") or str(Path(environment.get("HOME", "/")) / ".cache")
+    return Path(base) / "angioshare" / "lessons"
+
+
+def _key(prior: str, patches: PatchSettings) -> str:
+    """Name what lessons depend on: prior, patches, and the code that simulates, cuts and measures."""
+    state = hashlib.sha256(f"{PRIORS[prior]!r} {patches.model_dump_json()}".encode())
+    code = [Path(str(measuring.__file__))]
+    for package in (angioshare.simulator, angioshare.patches):
+        code += sorted(Path(str(package.__file__)).parent.glob("*.py"))
+    for path in code:
+        state.update(path.read_bytes())
+    return state.hexdigest()[:32]
+
+
+def _padded(found: FloatArray, rows: int) -> FloatArray:
+    whole = np.full((rows, len(NAMES)), np.nan, np.float32)
+    whole[: len(found)] = found[:rows]
+    return whole
+
+
+def _read(path: Path) -> FloatArray | None:
+    """Features (n, patches, d) in a file; None if there are none that fit."""
+    try:
+        found = load_file(path)["features"]
+    except (OSError, SafetensorError, KeyError):
+        return None
+    return found if found.ndim == 3 and found.shape[2] == len(NAMES) else None
+
+
+def _write(path: Path, found: FloatArray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        save_file({"features": found}, temporary)

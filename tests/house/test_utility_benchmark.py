@@ -1,0 +1,147 @@
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+from phantoms import phantom
+
+from angioshare.cohort.writer import write_bids_cohort
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+TINY = """
+[simulator]
+site = "demo-1"
+subjects = 1
+[calibrated]
+prior = "demo-wide"
+lessons = 6
+numbers = 2
+subjects = 1
+pairs = 30
+[wgan]
+features = 2
+z = 4
+batch = 6
+critic_updates = 1
+iterations = 3
+"""
+FLAGS = (
+    *("--methods", "calibrated", "--epsilons", "8", "--units", "patch", "--seeds", "1,2", "--steps", "4"),
+    *("--pairs", "20", "--set", "patches.size=16", "--set", "patches.vessel=8", "--set", "patches.random=8"),
+    *("--set", "segmentation.channels=[2, 4]", "--set", "segmentation.batch=8", "--set", "split.validation=1"),
+    *("--set", "split.test=2", "--set", "evaluation.fidelity_patches=20", "--set", "evaluation.embedded_patches=0"),
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A cohort of five phantoms, a second site of two, tiny settings."""
+    root = tmp_path_factory.mktemp("utility")
+    rng = np.random.default_rng(0)
+    for site, count in (("A", 5), ("B", 2)):
+        write_bids_cohort(root / site, site, (phantom(rng, f"{site}{index}") for index in range(count)))
+    (root / "tiny.toml").write_text(TINY)
+    return root
+
+
+@pytest.fixture
+def benchmark(monkeypatch, place):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.setenv("XDG_STATE_HOME", str(place / "state"))
+    import utility
+
+    return utility
+
+
+def arguments(place, *more):
+    out = ("--cohort", str(place / "A"), "--second-site", str(place / "B"), "--out", str(place / "out"))
+    return [*out, "--settings", str(place / "tiny.toml"), *FLAGS, *more]
+
+
+@pytest.fixture
+def finished(benchmark, place):
+    """The study carried out job by job, without Snakemake; a point of the second seed is left."""
+    from angioshare.cli.output import state_folder
+    from angioshare.progress import SilentProgress
+    from angioshare.study.engine import job_list
+    from angioshare.study.folder import make_study, planned_study
+    from angioshare.study.job import run_job
+    from angioshare.study.plan import load_plan
+
+    options = benchmark.read_options(arguments(place))
+    study = planned_study(
+        place / "out" / "study", load_plan(str(benchmark.write_plan(options))), cohort=options.cohort,
+        second_sites=options.second_site, ledger=None, state=state_folder(), resume=True,
+    )  # fmt: skip
+    make_study(study)
+    for job in job_list(study)["jobs"]:
+        if job != "measure/wgan-seed2":
+            run_job(study.root, *job.split("/"), state=study.state, log=SilentProgress())
+    return place / "out"
+
+
+def test_the_table_holds_every_finished_row_and_says_what_is_not_to_be_had(benchmark, place, finished, capsys):
+    page = place / "page.md"
+    page.write_text("before\n<!-- utility -->\nold\n<!-- end of utility -->\nafter\n")
+    assert benchmark.main(arguments(place, "--collate", "--json", "--write", str(page))) == 0
+    found = json.loads(capsys.readouterr().out)
+    rows = {row["setting"]: row for row in found["rows"]}
+    assert list(rows) == ["real", "simulator", "shuffled", "wgan", "wgan-patch-8"]
+    assert found["missing"] == ["wgan-seed2"]
+    assert found["refused"]["Calibrated simulator (patch), epsilon 8"]
+    private = rows["wgan-patch-8"]
+    assert 0 < private["epsilon"]["patch"] <= 8 < private["epsilon"]["subject"]
+    assert rows["real"]["epsilon"] == {"patch": None, "subject": None}
+    assert rows["simulator"]["epsilon"] == {"patch": 0, "subject": 0}
+    assert set(private["sites"]) == {"A", "B"}
+    assert private["sites"]["B"]["dice"]["seeds"] == 2
+    assert private["sites"]["A"]["minus_simulator"]["subjects"] == 2
+    assert len(private["frechet"]["fd_scattering_test"]) == 2
+    text = page.read_text()
+    assert text.startswith("before\n<!-- utility -->")
+    assert text.endswith("<!-- end of utility -->\nafter\n")
+    assert "old" not in text
+    assert "WGAN as published (patch)**, A:" in text
+    assert not [word for word in (str(place), "sub-A", "sub-B") if word in text]
+
+
+def test_every_method_stands_beside_its_rivals_and_only_what_a_method_offers_is_planned(benchmark, place):
+    options = benchmark.read_options(["--cohort", str(place / "A"), "--out", str(place / "plan")])
+    names = [cell.name for cell in benchmark.cells_of(options)]
+    assert names[:4] == ["real", "simulator", "shuffled", "wgan"]
+    assert {"calibrated", "calibrated-subject-0p5", "wgan-patch-3", "wgan-pretrained-subject-8"} <= set(names)
+    assert len(names) == len(set(names))
+    base = benchmark.settings_of(options, benchmark.cells_of(options))
+    assert base.split.seed is None
+    sources = {source.name: source for source in base.sources}
+    assert benchmark.refusal(base, sources["calibrated-subject-1"], 12) == ""
+    assert "subject" in benchmark.refusal(base, sources["calibrated-patch-1"], 12)
+    assert len(base.segmentation.grid()) == 1
+    assert sources["simulator"].settings["site"] == "wide"
+
+
+def test_seeds_that_a_study_cannot_count_are_refused(benchmark, capsys):
+    with pytest.raises(SystemExit):
+        benchmark.read_options(["--cohort", "A", "--out", "B", "--seeds", "1,3"])
+    assert "must be consecutive" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("snakemake") is None, reason="needs the extra: pip install 'angioshare[study]'")
+def test_one_command_does_what_is_missing_and_a_second_one_nothing_more(benchmark, place):
+    flags = ("--out", str(place / "whole"), "--seeds", "1", "--epsilons", "inf", "--jobs", "2", "--json")
+    call = [sys.executable, BENCHMARKS / "utility.py", *arguments(place, *flags)]
+
+    def finished_work():
+        done = subprocess.run(call, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert (found["missing"], len(found["rows"])) == ([], 4)
+        return {path: path.stat().st_mtime_ns for path in (place / "whole").rglob("done/*/*.json")}
+
+    first = finished_work()
+    assert len(first) == 4 * 5
+    assert finished_work() == first

@@ -1,0 +1,226 @@
+import json
+
+import pytest
+
+from angioshare.cli.main import main
+from angioshare.config import load_config, parse_config
+from angioshare.errors import PrivacyError, SettingsError
+from angioshare.privacy.calibration import gaussian_mu
+from angioshare.stages.recommend import advice, advise, recommended_config
+from angioshare.stages.recommend.known import Known
+from angioshare.stages.recommend.plans import planned
+from angioshare.stages.recommend.rules import RULES, judged, numbers_for, place, told
+from angioshare.stages.recommend.words import expect
+from angioshare.synthesis.registry import SYNTHESIZERS
+
+QUICK = ("calibrated", "simulator", "real", "shuffled")
+WORTH = ("good", "weak", "hopeless")
+
+
+@pytest.fixture
+def cohort(tmp_path, monkeypatch):
+    """Names of 20 subjects whose files are empty: whoever reads a voxel fails."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    for name in (f"sub-{index:03d}" for index in range(20)):
+        for path in (f"{name}/anat/{name}_angio", f"derivatives/labels/{name}/anat/{name}_label-vessel_mask"):
+            (tmp_path / "cohort" / path).parent.mkdir(parents=True)
+            (tmp_path / "cohort" / f"{path}.nii.gz").touch()
+    return tmp_path / "cohort"
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Methods whose cost is accounted in no time."""
+    monkeypatch.setattr(advice, "SYNTHESIZERS", {name: SYNTHESIZERS[name] for name in QUICK})
+
+
+def known(subjects=12, patches=400, epsilon=1.0, unit="subject", delta=None):
+    return Known(subjects=subjects, patches_per_subject=patches, epsilon=epsilon, unit=unit, delta=delta)
+
+
+@pytest.mark.parametrize("method", RULES)
+def test_more_noise_never_betters_a_verdict(method):
+    found = [WORTH.index(judged(method, 10 ** (power / 10))) for power in range(-50, 20)]
+    assert found == sorted(found)
+    assert {found[0], found[-1]} == {0, 2}
+
+
+def test_what_was_never_measured_stands_below_the_simulator_which_costs_nothing():
+    assert place("calibrated", "weak") < place("simulator", "public") < place("evolution", "good")
+    assert place("evolution", "good") < place("newcomer", "weak") < place("calibrated", "hopeless")
+
+
+def test_a_network_comes_first_only_where_the_simulator_is_hardly_told_anything():
+    assert place("calibrated", "good") < place("wgan-pretrained", "good") < place("calibrated", "weak")
+
+
+def test_a_release_tells_more_the_fainter_the_noise_and_never_all():
+    shares = [told(signal / 4) for signal in range(1, 400)]
+    assert shares == sorted(shares)
+    assert 0 < shares[0] < 0.05
+    assert 0.95 < shares[-1] < 1
+    assert numbers_for(2.0, 6, 9) < numbers_for(20.0, 6, 9) <= 9
+
+
+def test_a_subject_of_a_patch_budget_has_half_the_signal():
+    assert known(unit="patch").signal("subject") == pytest.approx(known().signal("subject") / 2)
+    assert known(unit="patch").signal("patch") == pytest.approx(400 * known().signal("subject"), rel=1e-9)
+
+
+@pytest.mark.parametrize("unit", ["patch", "subject"])
+def test_the_epsilon_for_a_signal_gives_that_signal(unit):
+    one = known(unit=unit)
+    assert one.signal("subject", one.epsilon_for(3.0, "subject")) == pytest.approx(3.0, rel=1e-3)
+    assert known(subjects=1).epsilon_for(1e6, "subject") == float("inf")
+
+
+def test_a_delta_of_one_over_units_is_refused():
+    with pytest.raises(PrivacyError, match="publishing a unit outright"):
+        known(delta=1 / 12)
+    with pytest.raises(PrivacyError, match="4800 patch units"):
+        known(unit="patch", delta=1e-3)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_absurd_epsilon_is_refused(epsilon):
+    with pytest.raises(SettingsError, match="must be in"):
+        known(epsilon=epsilon)
+
+
+@pytest.mark.parametrize("method", [name for name in SYNTHESIZERS if name not in ("real", "shuffled", "simulator")])
+def test_every_method_of_the_registry_can_be_planned_or_says_why_not(method):
+    row = advice._row(method, known(), load_config(preset="calibrated"))
+    assert row.verdict in (*WORTH, "refused")
+    assert len(row.reason) > 20
+    assert (row.planned is None) == (row.verdict == "refused")
+
+
+def test_a_dozen_subjects_get_the_calibrated_simulator_within_their_budget(cohort, quick):
+    found = advise(cohort, epsilon=1.0)
+    assert [row.method for row in found.rows] == ["calibrated", "simulator"]
+    assert 0.99 < found.rows[0].statement.subject.epsilon <= 1.0
+    assert found.rows[0].statement.patch.epsilon > 2.0  # a patch is protected by its subject, at more than its epsilon
+    private = [source for source in found.config.sources if source.privacy]
+    assert [(source.synthesizer, source.privacy.epsilon) for source in private] == [("calibrated", 1.0)]
+
+
+def test_too_small_an_epsilon_gets_the_simulator_alone(cohort, quick):
+    found = advise(cohort, epsilon=0.2)
+    assert [row.method for row in found.rows] == ["simulator", "calibrated"]
+    assert found.rows[0].statement.subject.epsilon == 0
+    assert [source.synthesizer for source in found.config.sources] == ["real", "simulator", "shuffled"]
+    assert any("from epsilon 0.5" in sentence for sentence in found.expect)
+
+
+@pytest.mark.parametrize("epsilon", [3.0, 8.0])
+def test_a_patch_budget_is_kept_through_the_whole_subject(cohort, quick, epsilon):
+    first = advise(cohort, epsilon=epsilon, unit="patch").rows[0]
+    assert first.method == "calibrated"
+    assert 0.99 * epsilon < first.statement.patch.epsilon <= epsilon
+    assert first.statement.subject.epsilon < epsilon / 2
+
+
+def test_networks_are_hopeless_for_a_dozen_subjects(cohort):
+    base = load_config(preset="calibrated")
+    for method in ("wgan", "wgan-pretrained"):
+        assert judged(method, planned(method, known(epsilon=8.0), base).noise) == "hopeless"
+
+
+def test_what_is_not_registered_is_not_mentioned_and_a_stranger_is_trusted_little(cohort, monkeypatch):
+    methods = {"stranger": SYNTHESIZERS["calibrated"], "simulator": SYNTHESIZERS["simulator"]}
+    monkeypatch.setattr(advice, "SYNTHESIZERS", methods)
+    monkeypatch.setitem(SYNTHESIZERS, "stranger", SYNTHESIZERS["calibrated"])
+    found = advise(cohort, epsilon=1.0)
+    assert [row.method for row in found.rows] == ["simulator", "stranger"]
+    assert "no rule" in found.rows[1].reason
+    assert "calibrated" not in found.toml
+
+
+@pytest.mark.parametrize("patches", [400, 40_000])
+def test_votes_of_ten_teachers_gain_nothing_from_more_patches(patches):
+    one = planned("pate-gan", known(patches=patches, unit="patch", delta=1e-6), load_config(preset="calibrated"))
+    assert one.unit == "patch"
+    assert one.least_noise == pytest.approx(planned_teachers())
+    assert judged("pate-gan", one.least_noise) == "hopeless"
+
+
+def planned_teachers():
+    """sqrt(steps) / mu, times the length of 32 votes, over 10 teachers."""
+    return 200**0.5 / gaussian_mu(1.0, 1e-6) * 32**0.5 / 10
+
+
+def test_very_many_patches_get_the_pretrained_network(cohort, monkeypatch):
+    names = (*QUICK, "wgan-pretrained")
+    monkeypatch.setattr(advice, "SYNTHESIZERS", {name: SYNTHESIZERS[name] for name in names})
+    config, first = recommended_config(
+        cohort, epsilon=1.0, unit="patch", changes=("patches.vessel=4000", "patches.random=4000")
+    )
+    assert (first.method, first.verdict) == ("wgan-pretrained", "good")
+    assert first.planned.statement.patch.epsilon <= 1.0
+    assert config.sources[1].settings["batch"] >= 256
+    assert any(
+        "protects no person" in sentence for sentence in expect([advice._with_statement(first)], first.planned.known)
+    )
+
+
+def test_settings_survive_a_file_and_changes_reach_them(cohort, quick):
+    changes = ("patches.size=32", "split.test=2", "sources.calibrated.settings.lessons=20")
+    found = advise(cohort, epsilon=2.0, changes=changes)
+    assert parse_config(found.toml, name="copy") == found.config
+    assert found.config == recommended_config(cohort, epsilon=2.0, changes=changes)[0]
+    assert found.known.subjects == 15
+    assert found.config.patches.size == 32
+    assert found.config.sources[1].settings["lessons"] == 20
+
+
+def test_the_command_answers_and_writes_settings_that_a_run_reads(cohort, quick, tmp_path, capsys):
+    file = tmp_path / "plan.toml"
+    call = ["recommend", str(cohort), "--epsilon", "1", "--unit", "subject", "--delta", "1/1000"]
+    assert main([*call, "--json", "--write", str(file)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["recommended"], found["subjects"], found["patches"]) == ("calibrated", 12, 4800)
+    assert found["verdicts"][0]["epsilon"]["subject"] <= 1
+    assert found["verdicts"][0]["numbers"] >= 1
+    assert found["verdicts"][0]["statement"]["subject"]["delta"] == 1e-3
+    assert found["settings"]["sources"][1]["privacy"]["delta"] == 1e-3
+    assert load_config(file=file).model_dump(mode="json") == found["settings"]
+    assert main([*call, "--write", str(file)]) == 2
+    assert main(call) == 0
+    assert parse_config(capsys.readouterr().out.partition("\n# ")[2].partition("\n")[2], name="shown")
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "said"),
+    [
+        (["--unit", "subject"], 2, "Missing option"),
+        (["--epsilon", "much"], 2, "is no number"),
+        (["--epsilon", "0"], 2, "must be in"),
+        (["--epsilon", "1", "--unit", "scan"], 2, "scan"),
+        (["--epsilon", "1", "--delta", "0.5"], 4, "take 1e-05"),
+        (["--epsilon", "1", "--set", "split.test=40"], 2, "split.test"),
+    ],
+)
+def test_a_wrong_question_is_one_line_and_an_exit_code(cohort, quick, capsys, call, code, said):
+    assert main(["recommend", str(cohort), *call]) == code
+    spoken = capsys.readouterr()
+    assert said in spoken.err
+    assert spoken.out == ""
+
+
+def test_a_run_without_settings_takes_what_is_recommended(cohort, quick, tmp_path, capsys):
+    call = ["run", str(cohort), str(tmp_path / "out"), "--dry-run", "--json"]
+    assert main([*call, "--epsilon", "2", "--unit", "subject"]) == 0
+    spoken = capsys.readouterr()
+    train = {row["item"]: row for row in json.loads(spoken.out)["stages"] if row["stage"] == "train"}
+    assert list(train) == ["real", "calibrated", "simulator", "shuffled"]
+    assert 1.9 < train["calibrated"]["epsilon"]["subject"] <= 2
+    assert "calibrated" in spoken.err
+    assert main(call) == 0
+    assert '"subject": 0.99' in capsys.readouterr().out  # epsilon 1 where nothing was asked
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("more", [["--epsilon", "1"], ["--unit", "patch"], ["--delta", "1e-5"]])
+def test_a_preset_and_a_budget_exclude_each_other(cohort, tmp_path, capsys, more):
+    assert main(["run", str(cohort), str(tmp_path / "out"), "--preset", "kossen2022-small", *more]) == 2
+    assert "give either" in capsys.readouterr().err
