@@ -149,7 +149,7 @@ def _minutes(points: Sequence[PointResult], stages: tuple[str, ...]) -> float:
 def page(table: Table) -> str:
     """Tables and sentences in Markdown; no path, no name of a subject."""
     parts = [_dice_table(table), _other_table(table), "\n".join(f"- {line}" for line in verdicts(table))]
-    parts += [HOW_TO_READ, "Everything that was made from the cohort, all rows and seeds together: " + table.statement]
+    parts += [HOW_TO_READ, f"All rows and seeds together: {table.statement}"]
     refused = dict.fromkeys(f"- {_EPSILON.sub('', title)} cannot be had: {why}" for title, why in table.refused.items())
     parts += ["\n".join(refused)]
     parts += [f"Not finished: {', '.join(table.missing)}."] if table.missing else []

@@ -10,9 +10,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic, sleep
 
 from angioshare.errors import DataError, SettingsError
 from angioshare.types import Json
+
+_PATIENCE_S = 3.0
 
 
 @contextmanager
@@ -83,10 +86,20 @@ def locked(path: Path) -> Iterator[None]:
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror}; choose a folder that you may write") from error
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise SettingsError(f"{path.parent} is in use by another process; wait for it or stop it") from error
+        _hold(handle, path)
         yield
     finally:
         os.close(handle)
+
+
+def _hold(handle: int, path: Path) -> None:
+    """Take the lock; wait a moment for a child that a killed owner had just forked and that still holds it."""
+    until = monotonic() + _PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError as error:
+            if monotonic() > until:
+                raise SettingsError(f"{path.parent} is in use by another process; wait for it or stop it") from error
+            sleep(0.05)

@@ -1,6 +1,8 @@
 import errno
+import fcntl
 import os
 import stat
+from threading import Timer
 
 import pytest
 
@@ -50,3 +52,14 @@ def test_a_folder_below_a_file_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot write"):
         write_text(tmp_path / "file" / "below.txt", "x")
+
+
+def test_a_lock_that_is_let_go_soon_is_waited_for(tmp_path):
+    """A child that a killed owner had just forked holds the lock until it runs its own program."""
+    path = tmp_path / "lock"
+    handle = os.open(path, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    letting_go = Timer(0.3, os.close, (handle,))
+    letting_go.start()
+    with locked(path):
+        assert letting_go.finished.is_set()

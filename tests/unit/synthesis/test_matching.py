@@ -11,7 +11,7 @@ from angioshare.patches.patchset import PatchSet
 from angioshare.privacy.ledger import Ledger
 from angioshare.privacy.noise import GaussianNoise
 from angioshare.privacy.plan import PrivacyPlan
-from angioshare.privacy.release import private_mean
+from angioshare.privacy.release import bounded_sum, private_mean
 from angioshare.progress import SilentProgress
 from angioshare.protocols import EVERY_UNIT, Context
 from angioshare.simulator.subject import SimulatedSubject
@@ -317,6 +317,8 @@ def test_whatever_a_subject_holds_it_moves_the_sum_by_at_most_c(fit, engines, re
     before, after = engines.vectors
     assert np.array_equal(before[1], after[1])
     assert not np.array_equal(before[0], after[0])
+    moved = bounded_sum(after, 1.0) - bounded_sum(after[1:], 1.0)
+    assert np.linalg.norm(moved) <= 1
     assert np.isfinite(json.loads((fit.folder / RELEASE).read_text())["mean"]).all()
 
 
