@@ -15,7 +15,7 @@ from time import monotonic, sleep
 from angioshare.errors import DataError, SettingsError
 from angioshare.types import Json
 
-_PATIENCE_S = 3.0
+_PATIENCE_S = 1.0
 
 
 @contextmanager

@@ -121,8 +121,10 @@ def test_a_job_waits_for_whoever_works_in_its_folder(short):
                            kwargs={"state": short.state, "log": SilentProgress()})  # fmt: skip
     with short.run_of(short.points[0]).alone():
         job.start()
-        time.sleep(0.5)
-        assert "waits" in standing(short, StageTimes(), 1).running[0]
+        until = time.monotonic() + 60
+        while "waits" not in " ".join(standing(short, StageTimes(), 1).running):
+            assert time.monotonic() < until
+            time.sleep(0.1)
         assert short.missing(short.points[0])[0] == "prepare"
     job.join(60)
     assert "prepare" not in short.missing(short.points[0])
