@@ -1,6 +1,10 @@
 import os
+import re
+import textwrap
+import tomllib
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +12,7 @@ import torch
 import torch.multiprocessing as multiprocessing
 from torch import distributed
 
+from angioshare.config import SourceSettings
 from angioshare.errors import BudgetExceeded, DataError, SettingsError
 from angioshare.models.denoiser import Preconditioning, draw_by_heun, noise_levels
 from angioshare.patches.extract import PatchSettings
@@ -21,6 +26,7 @@ from angioshare.synthesis.diffusion import Diffusion, DiffusionSettings
 from angioshare.synthesis.diffusion_network import denoising_network, initialise, with_loss
 from angioshare.synthesis.diffusion_rows import NoiseLevels, as_data, noisy_rows, secret_normal, seeded_normal
 from angioshare.synthesis.plain import PlainEngine
+from angioshare.synthesis.registry import build
 from angioshare.team import Team
 
 SMALL = {
@@ -334,6 +340,31 @@ def test_a_bright_bar_and_its_label_are_learned(real, tmp_path):
     share = pairs.label.mean()
     assert 0.03 < share < 0.4  # the bars cover an eighth
     assert pairs.image[pairs.label == 1].mean() - pairs.image[pairs.label == 0].mean() > 0.7
+
+
+def test_the_first_training_has_its_own_settings():
+    synthesizer = diffusion(unit="subject", subjects=2, first_iterations=4, first_copies=2, first_learning_rate=0.1)
+    second, first = synthesizer._course(), synthesizer._first_course()
+    assert (second.iterations, second.batch, second.levels.copies, second.learning_rate) == (6, 6, 3, 1e-3)
+    assert (first.iterations, first.batch, first.levels.copies, first.learning_rate) == (4, 5, 2, 0.1)
+    assert (second.unit, second.patches_per_unit) == ("subject", 3)
+    assert (first.unit, first.patches_per_unit) == ("patch", 1)
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "concepts" / "diffusion.md"
+
+
+def test_the_settings_of_the_page_can_be_built():
+    blocks = re.findall(r"(?:^    .*\n|^\n)+", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+    sources = [
+        SourceSettings.model_validate(one)
+        for block in blocks
+        if "[[sources]]" in block
+        for one in tomllib.loads(textwrap.dedent(block))["sources"]
+    ]
+    assert len(sources) == 2
+    for source, size in zip(sources, (96, 32), strict=True):
+        build(source.synthesizer, source.settings, Context(patches=PatchSettings(size=size)))
 
 
 def test_what_cannot_be_is_refused():
