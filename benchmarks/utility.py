@@ -79,7 +79,9 @@ class Cell:
 
 
 def cells_of(options: argparse.Namespace) -> list[Cell]:
-    """Rivals first, the published WGAN always among the methods."""
+    """Rivals first, the published WGAN always among the methods of a grid."""
+    if options.cells:
+        return [*(Cell(name) for name in RIVALS), *options.cells]
     methods = dict.fromkeys(["wgan", *options.methods])
     plain = [Cell(method) for method in methods if method == "wgan" or "inf" in options.epsilons]
     finite = [float(value) for value in options.epsilons if value != "inf"]
@@ -161,6 +163,14 @@ def seeds(text: str) -> list[int]:
     return found
 
 
+def cell(text: str) -> Cell:
+    """METHOD, or METHOD:UNIT:EPSILON."""
+    method, *rest = text.split(":")
+    if method not in SYNTHESIZERS or len(rest) not in (0, 2) or (rest and rest[0] not in ("patch", "subject")):
+        raise argparse.ArgumentTypeError(f"{text!r} must be METHOD or METHOD:UNIT:EPSILON, as calibrated:subject:1")
+    return Cell(method, "patch" if not rest or rest[0] == "patch" else "subject", float(rest[1]) if rest else None)
+
+
 def words(text: str) -> list[str]:
     """A list with commas."""
     return [part.strip() for part in text.split(",") if part.strip()]
@@ -177,6 +187,9 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--methods", type=words, default=methods, help=f"default {','.join(methods)}")
     parser.add_argument("--epsilons", type=words, default=words("0.5,1,3,8,inf"), help="inf runs without privacy")
     parser.add_argument("--units", type=words, default=["patch", "subject"], help="default patch,subject")
+    parser.add_argument(
+        "--cells", type=cell, nargs="+", default=[], metavar="METHOD:UNIT:EPSILON", help="these alone, not the grid"
+    )
     parser.add_argument("--split", default="ids", help="ids: training, 3 validation, 5 test in order; or a JSON file")
     parser.add_argument("--steps", type=int, default=2200, help="steps of every U-Net")
     parser.add_argument("--pairs", type=int, default=7200, help="pairs drawn from every source")

@@ -15,12 +15,6 @@ TINY = """
 [simulator]
 site = "demo-1"
 subjects = 1
-[calibrated]
-prior = "demo-wide"
-lessons = 6
-numbers = 2
-subjects = 1
-pairs = 30
 [wgan]
 features = 2
 z = 4
@@ -29,7 +23,7 @@ critic_updates = 1
 iterations = 3
 """
 FLAGS = (
-    *("--methods", "calibrated", "--epsilons", "8", "--units", "patch", "--seeds", "1,2", "--steps", "4"),
+    *("--methods", "evolution", "--epsilons", "8", "--units", "patch", "--seeds", "1,2", "--steps", "4"),
     *("--pairs", "20", "--set", "patches.size=16", "--set", "patches.vessel=8", "--set", "patches.random=8"),
     *("--set", "segmentation.channels=[2, 4]", "--set", "segmentation.batch=8", "--set", "split.validation=1"),
     *("--set", "split.test=2", "--set", "evaluation.fidelity_patches=20", "--set", "evaluation.embedded_patches=0"),
@@ -91,7 +85,7 @@ def test_the_table_holds_every_finished_row_and_says_what_is_not_to_be_had(bench
     rows = {row["setting"]: row for row in found["rows"]}
     assert list(rows) == ["real", "simulator", "shuffled", "wgan", "wgan-patch-8"]
     assert found["missing"] == ["wgan-seed2"]
-    assert found["refused"]["Calibrated simulator (patch), epsilon 8"]
+    assert found["refused"]["Private evolution (patch), epsilon 8"]
     private = rows["wgan-patch-8"]
     assert 0 < private["epsilon"]["patch"] <= 8 < private["epsilon"]["subject"]
     assert rows["real"]["epsilon"] == {"patch": None, "subject": None}
@@ -118,9 +112,19 @@ def test_every_method_stands_beside_its_rivals_and_only_what_a_method_offers_is_
     assert base.split.seed is None
     sources = {source.name: source for source in base.sources}
     assert benchmark.refusal(base, sources["calibrated-subject-1"], 12) == ""
-    assert "subject" in benchmark.refusal(base, sources["calibrated-patch-1"], 12)
+    assert "subject" in benchmark.refusal(base, sources["evolution-patch-1"], 12)
     assert len(base.segmentation.grid()) == 1
     assert sources["simulator"].settings["site"] == "wide"
+
+
+def test_named_cells_stand_beside_the_rivals_alone(benchmark, place, capsys):
+    given = ["--cohort", str(place / "A"), "--out", str(place / "plan"), "--cells"]
+    options = benchmark.read_options([*given, "calibrated:subject:1", "calibrated:patch:0.5", "wgan"])
+    names = [cell.name for cell in benchmark.cells_of(options)]
+    assert names == ["real", "simulator", "shuffled", "calibrated-subject-1", "calibrated-patch-0p5", "wgan"]
+    with pytest.raises(SystemExit):
+        benchmark.read_options([*given, "calibrated:person:1"])
+    assert "METHOD:UNIT:EPSILON" in capsys.readouterr().err
 
 
 def test_seeds_that_a_study_cannot_count_are_refused(benchmark, capsys):

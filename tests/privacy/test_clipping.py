@@ -232,6 +232,10 @@ def unsafe_critics() -> dict[str, nn.Module]:
     hooked[0].register_forward_hook(lambda module, given, made: made - made.mean(0))
     replaced[0].forward = lambda x: x.mean(0, keepdim=True)  # type: ignore[method-assign]
     nn.utils.parametrizations.weight_norm(wrapped[0])
+    deep = nn.Sequential(nn.Conv2d(2, 1, 3))
+    deep[0]._conv_forward = lambda x, weight, bias: x.mean(0, keepdim=True)  # type: ignore[method-assign]
+    named = nn.Unflatten(1, (1, 1))
+    named.dim = "rows"
     return {
         "batch norm": nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 1)),
         "tracked instance norm": nn.Sequential(nn.Conv2d(2, 4, 3), nn.InstanceNorm2d(4, track_running_stats=True)),
@@ -247,6 +251,9 @@ def unsafe_critics() -> dict[str, nn.Module]:
         "circular padding": nn.Sequential(nn.Conv2d(2, 4, 3, padding_mode="circular")),
         "flatten of the batch": nn.Sequential(nn.Linear(3, 1), nn.Flatten(0)),
         "unflatten of the batch": nn.Sequential(nn.Linear(3, 1), nn.Unflatten(0, (1, -1))),
+        "exchanged convolution": deep,
+        "unflatten by name": nn.Sequential(nn.Linear(3, 1), named),
+        "activation in place": nn.Sequential(nn.Linear(3, 3), nn.LeakyReLU(0.2, inplace=True), nn.Linear(3, 1)),
         "half precision": nn.Sequential(nn.Linear(3, 1)).half(),
         "nothing to train": nn.Sequential(nn.Linear(3, 1)).requires_grad_(False),
     }
@@ -266,6 +273,57 @@ def test_unsafe_critic_is_refused(name: str) -> None:
 def test_check_of_critics_catches_one_that_lets_it_through(name: str) -> None:
     with pytest.raises(FAILED):
         check_unsafe_critic_is_refused(LetsEverythingThrough, name)
+
+
+def rows_that_would_mix() -> dict[str, tuple[nn.Module, Tensor]]:
+    """Critics of allowed layers, and four rows of a shape for which one of the layers takes rows for something else."""
+    torch.manual_seed(9)
+    maps, vectors = torch.randn(4, 5, 5), torch.randn(4, 3)
+    fixed_map, fixed = nn.Conv2d(4, 4, 3).requires_grad_(False), nn.Linear(4, 4).requires_grad_(False)
+    return {
+        "layer norm over the rows": (nn.Sequential(nn.LayerNorm([4, 3]), nn.Linear(3, 1)), vectors),
+        "convolution over the rows": (nn.Sequential(fixed_map, nn.Flatten(), nn.Linear(9, 1)), maps),
+        "linear over the rows": (nn.Sequential(fixed, nn.Unflatten(-1, (4, 1)), nn.Linear(1, 1)), torch.randn(4)),
+        "unflatten from the end": (nn.Sequential(nn.Unflatten(-2, (1, 4)), nn.Flatten(), nn.Linear(12, 4)), vectors),
+    }
+
+
+def lets_all_shapes_through(layer: nn.Module, x: Tensor) -> None:
+    """The allow-list by type alone."""
+
+
+def check_rows_that_would_mix_are_refused(name: str) -> None:
+    critic, rows = rows_that_would_mix()[name]
+    with pytest.raises(PrivacyError, match="mix the rows of a batch"):
+        as_units(ClippedGradients(critic, 1.0), rows, cubed)
+
+
+@pytest.mark.parametrize("name", rows_that_would_mix())
+def test_rows_that_would_mix_are_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_rows_that_would_mix_are_refused(name)
+    critic, rows = rows_that_would_mix()[name]
+    other = torch.cat((rows[:1] * -2, rows[1:]))
+    assert not torch.equal(critic(other).flatten()[1:], critic(rows).flatten()[1:]), "nothing mixes here"
+    monkeypatch.setattr("angioshare.privacy.backward.check_rows", lets_all_shapes_through)
+    with pytest.raises((*FAILED, ValueError)):  # the convolution also stumbles over the shape
+        check_rows_that_would_mix_are_refused(name)
+
+
+def test_a_layer_that_makes_other_rows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The count of rows is a second lock, behind the check of shapes."""
+    critic, rows = rows_that_would_mix()["unflatten from the end"]
+    monkeypatch.setattr("angioshare.privacy.backward.check_rows", lets_all_shapes_through)
+    with pytest.raises(PrivacyError, match="makes 1 rows of 4"):
+        as_units(ClippedGradients(critic, 1.0), rows, cubed)
+
+
+def test_hooks_for_all_modules_are_refused(critic: nn.Sequential) -> None:
+    handle = nn.modules.module.register_module_forward_hook(lambda module, given, made: made)
+    try:
+        with pytest.raises(PrivacyError, match="hooks for all modules"):
+            ClippedGradients(critic, 1.0)
+    finally:
+        handle.remove()
 
 
 def test_a_refusal_says_which_layer_and_what_to_take() -> None:

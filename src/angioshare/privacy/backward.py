@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from angioshare.errors import PrivacyError, SettingsError
 from angioshare.privacy.branches import Beside
 from angioshare.privacy.kernels import Kept, forward, trainable
-from angioshare.privacy.layers import LEARNING, allowed_layers, learning_layers
+from angioshare.privacy.layers import LEARNING, allowed_layers, check_rows, learning_layers
 from angioshare.privacy.normleaky import fits, norm_then_leaky
 from angioshare.privacy.tuning import ways_for
 
@@ -83,9 +83,10 @@ class BookKeeping:
 
     def _chain(self, layers: list[nn.Module], x: Tensor, kept: list[Kept], outputs: list[Tensor]) -> Tensor:
         """Run layers one after the other, a branch as a chain of its own; what is kept is appended."""
-        left = list(reversed(layers))
+        left, n = list(reversed(layers)), len(x)
         while left:
             layer = left.pop()
+            check_rows(layer, x)
             if isinstance(layer, Beside):
                 x = torch.cat((self._chain(allowed_layers(layer.inner), x, kept, outputs), x), 1)
                 continue
@@ -97,6 +98,8 @@ class BookKeeping:
             if isinstance(layer, LEARNING) and trainable(layer):
                 kept.append(Kept(layer, before.detach(), before, ways))
                 outputs.append(x)
+            if len(x) != n:
+                raise PrivacyError(f"{type(layer).__name__} makes {len(x)} rows of {n}, so that they are no units")
         return x
 
 

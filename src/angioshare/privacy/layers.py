@@ -6,7 +6,8 @@ from one batch to the next. That is checked by an allow-list of exact types: wha
 
 from collections.abc import Iterable, Iterator
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from angioshare.errors import PrivacyError
 from angioshare.privacy.branches import Beside, FirstChannels, SquaredError
@@ -19,6 +20,9 @@ PLAIN: tuple[type[nn.Module], ...] = (
     nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SiLU, nn.GELU, nn.Softplus, nn.Tanh, nn.Sigmoid, FirstChannels, SquaredError,
 )  # fmt: skip
 """Layers without parameters that treat each row by itself."""
+
+_MAPS = (nn.Conv2d, nn.InstanceNorm2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, nn.MaxPool2d)
+"""Layers that take the rows of a batch for channels of one map if the rows are no maps themselves."""
 
 _REASONS = {
     "BatchNorm": "it mixes the rows of a batch and keeps running statistics; take GroupNorm",
@@ -43,6 +47,8 @@ def allowed_layers(critic: nn.Module) -> list[nn.Module]:
         >>> [type(layer).__name__ for layer in allowed_layers(nn.Sequential(nn.Linear(2, 1), nn.Tanh()))]
         ['Linear', 'Tanh']
     """
+    if _has_any_global_hook():  # type: ignore[no-untyped-call]
+        raise PrivacyError("PyTorch holds hooks for all modules, which could mix units; remove them before training")
     layers = list(_flat(critic, "critic"))
     parameters = [id(parameter) for layer in _single(layers) for parameter in layer.parameters()]
     if len(set(parameters)) < len(parameters):
@@ -65,6 +71,39 @@ def learning_layers(critic: nn.Module) -> list[nn.Module]:
         [1, 2]
     """
     return [layer for layer in _single(allowed_layers(critic)) if isinstance(layer, LEARNING)]
+
+
+def check_rows(layer: nn.Module, x: Tensor) -> None:
+    """Refuse an input on whose axis 0, the rows, a layer would do more than treat each of them by itself.
+
+    Some layers of the list choose their axes by how many the input has, so that the type alone does not tell.
+
+    Args:
+        layer: One of the allowed layers, or a branch.
+        x: What is about to go in, shape (n, ...).
+
+    Raises:
+        PrivacyError: It would take rows for channels or features, and so mix units.
+
+    Example:
+        >>> import torch
+        >>> check_rows(nn.LayerNorm(3), torch.zeros(2, 3))
+        >>> check_rows(nn.LayerNorm([2, 3]), torch.zeros(2, 3))
+        Traceback (most recent call last):
+        angioshare.errors.PrivacyError: LayerNorm on shape (2, 3) would mix the rows of a batch; it takes 3 axes or more
+    """
+    least = 2
+    if isinstance(layer, nn.LayerNorm):
+        least = len(layer.normalized_shape) + 1
+    elif isinstance(layer, nn.Unflatten) and int(layer.dim) < 0:
+        least = 1 - int(layer.dim)
+    elif isinstance(layer, nn.Upsample):
+        least = 3
+    wrong = x.dim() != 4 if isinstance(layer, _MAPS) else x.dim() < least
+    if wrong:
+        takes = "4 axes" if isinstance(layer, _MAPS) else f"{least} axes or more"
+        kind, shape = type(layer).__name__, tuple(x.shape)
+        raise PrivacyError(f"{kind} on shape {shape} would mix the rows of a batch; it takes {takes}")
 
 
 def _single(layers: Iterable[nn.Module]) -> Iterator[nn.Module]:
@@ -97,8 +136,9 @@ def _refuse_extras(module: nn.Module, name: str) -> None:
     hooks = (
         module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
     )  # fmt: skip
-    if hooks or "forward" in vars(module):
-        raise PrivacyError(f"{name} has hooks or a forward of its own, which could mix units; remove them")
+    replaced = [key for key, value in vars(module).items() if callable(value) and hasattr(type(module), key)]
+    if hooks or replaced:
+        raise PrivacyError(f"{name} has hooks or a method of its own, which could mix units; remove them")
     if next(module.buffers(recurse=False), None) is not None:
         raise PrivacyError(f"{name} ({type(module).__name__}) keeps a buffer, which could remember units; leave it out")
 
@@ -115,8 +155,15 @@ def _check_layer(layer: nn.Module, name: str) -> None:
         )
     if isinstance(layer, nn.Flatten) and layer.start_dim != 1:
         raise PrivacyError(f"{name}: Flatten from axis {layer.start_dim} mixes units; take start_dim=1")
-    if isinstance(layer, nn.Unflatten) and layer.dim in (0, "0"):
-        raise PrivacyError(f"{name}: Unflatten of axis 0 mixes units; take another axis")
+    if isinstance(layer, nn.Unflatten) and not _is_other_axis(layer.dim):
+        raise PrivacyError(f"{name}: Unflatten of axis {layer.dim!r} could mix units; take the number of another axis")
+    if getattr(layer, "inplace", False):
+        raise PrivacyError(f"{name}: {kind.__name__} in place overwrites what gradients are made of; set inplace=False")
+
+
+def _is_other_axis(axis: int | str) -> bool:
+    """Whether an axis is told by its number, and is not axis 0; one counted from the end waits for `check_rows`."""
+    return isinstance(axis, int) and axis != 0
 
 
 def allowed_names() -> str:

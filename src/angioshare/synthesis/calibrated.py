@@ -1,11 +1,13 @@
 """Synthesizer `calibrated`: a public simulator, fitted to one private release of a few numbers per cohort.
 
-1. Public: subjects of the simulator's wide prior teach which numbers of a subject say most about its site.
-2. Private, once: each training subject gives those numbers, bounded; their mean is released with Gaussian noise.
-3. Post-processing: sites like those whose patches fit the noisy mean are simulated, and of their patches those are
-   kept, by weight, whose mean is what the noise leaves likely.
+1. Public: subjects of the simulator's wide prior teach which numbers say most about a site, and how they follow from
+   its parameters.
+2. Private, once: each unit gives those numbers, bounded; their mean is released with Gaussian noise.
+3. Post-processing: subjects are simulated with parameters from the posterior that the noisy mean leaves, and of their
+   patches those are kept, by weight, whose mean is what the noise leaves likely.
 
-The unit is the subject: a dozen people and an epsilon of 1 are too little for a network and enough for a few numbers.
+A dozen people and an epsilon of 1 are too little for a network and enough for a few numbers; thousands of patches let
+all numbers pass as good as unharmed.
 """
 
 from pathlib import Path
@@ -18,6 +20,7 @@ from angioshare.patches.extract import PatchSettings
 from angioshare.patches.patchset import PatchSet
 from angioshare.patches.store import open_store, write_patchset
 from angioshare.privacy.release import Release
+from angioshare.privacy.unit import PrivacyUnit
 from angioshare.progress import Progress
 from angioshare.protocols import EVERY_UNIT, Context, EngineFactory, Schedule
 from angioshare.rng import seed_for, stream
@@ -25,9 +28,10 @@ from angioshare.rundir import read_json, write_json
 from angioshare.settings import Settings
 from angioshare.simulator.many import simulate_each
 from angioshare.simulator.prior import PRIORS
-from angioshare.synthesis.calibration.features import features
+from angioshare.synthesis.calibration.features import NAMES, features
 from angioshare.synthesis.calibration.lessons import lessons, places
-from angioshare.synthesis.calibration.summary import Summary, learn
+from angioshare.synthesis.calibration.posterior import learn_places
+from angioshare.synthesis.calibration.summary import Summary, learn, means_of
 from angioshare.synthesis.calibration.tilting import evenly, tilted
 from angioshare.synthesis.rivals import Pairs
 from angioshare.synthesis.simulated import cut_simulated, joined
@@ -39,8 +43,8 @@ RELEASE = "release.json"
 _TARGETS = 8
 """Means that the noise leaves likely, drawn to stand for all of them."""
 
-_STEP = 0.1
-"""How far a simulated site lies from the lesson that it follows, as a share of the prior's range."""
+FEW = 8
+"""Numbers that are released of subjects, if nothing else is asked for: few, since noise falls on each."""
 
 
 class CalibratedSettings(Settings):
@@ -48,7 +52,9 @@ class CalibratedSettings(Settings):
 
     prior: str = Field("wide", description="Range of sites that is searched.")
     lessons: int = Field(240, ge=4, le=100_000, description="Simulated subjects that teach what sites look like.")
-    numbers: int = Field(14, ge=1, le=23, description="How many numbers are released.")
+    numbers: int | None = Field(
+        None, ge=1, le=23, description="How many numbers are released; None: 8 of protected subjects, else all 23."
+    )
     subjects: int = Field(48, ge=1, le=10_000, description="Subjects simulated after the release.")
     pairs: int = Field(9600, ge=1, description="Pairs drawn from their patches, by weight.")
     tolerance: float = Field(
@@ -64,17 +70,21 @@ class Calibrated:
     Settings = CalibratedSettings
 
     def __init__(self, settings: CalibratedSettings, context: Context) -> None:
-        """Refuse what cannot be: another unit than the subject in a private run, an unknown prior."""
+        """Refuse a prior that does not exist."""
         if settings.prior not in PRIORS:
             raise SettingsError(f"prior={settings.prior!r} does not exist; choose one of {', '.join(sorted(PRIORS))}")
-        if context.provenance == "dp" and context.unit != "subject":
-            raise SettingsError("calibrated protects subjects alone; set privacy.unit='subject'")
         self._settings, self._context = settings, context
         self._prior = PRIORS[settings.prior]
+        private = context.provenance == "dp"
+        self._unit: PrivacyUnit = context.unit if private else "subject"
+        few = FEW if private and context.unit == "subject" else len(NAMES)
+        self._numbers = settings.numbers if settings.numbers is not None else few
 
     def schedule(self) -> Schedule:
         """See `Synthesizer.schedule`: one release, in which everybody takes part."""
-        return Schedule(steps=1, units=EVERY_UNIT, patches_per_unit=self._context.patches.per_subject)
+        subject = self._context.unit == "subject"
+        per_unit = self._context.patches.per_subject if subject else 1
+        return Schedule(steps=1, units=EVERY_UNIT, patches_per_unit=per_unit)
 
     def work(self) -> int:
         """See `Synthesizer.work`: simulated subjects."""
@@ -88,11 +98,11 @@ class Calibrated:
         if target.exists():
             return
         taught = self._lessons(folder, progress)
-        summary = learn(taught, self._settings.numbers)
+        summary = learn(taught, self._numbers, self._unit)
         release = self._release(patches, engine, summary, folder)
         rng = stream(seed, "calibrated", "targets")
         targets = summary.targets(release, _TARGETS, rng)
-        shares = self._sites(taught, summary, targets, rng)
+        shares = self._sites(taught, summary, release, rng)
         pool = self._simulate(shares, seed, progress)
         weights = self._weights(features(pool.image, pool.label), summary, targets)
         chosen = evenly(weights, self._settings.pairs, rng)
@@ -109,14 +119,13 @@ class Calibrated:
         s = self._settings
         return lessons(s.prior, s.lessons, self._few_patches(), folder=folder, workers=s.workers, progress=progress)
 
-    def _sites(self, taught: FloatArray, summary: Summary, targets: FloatArray, rng: np.random.Generator) -> FloatArray:
-        """Places (subjects, p) in the prior near lessons whose patches fit; weighted like their patches."""
-        s = self._settings
-        per_patch = self._weights(taught.reshape(-1, taught.shape[2]), summary, targets)
-        weights = per_patch.reshape(len(taught), -1).sum(axis=1)
-        near = places(s.prior, s.lessons)[evenly(weights, s.subjects, rng)]
-        moved = np.abs(near + rng.normal(0, _STEP, near.shape))
-        return np.where(moved > 1, 2 - moved, moved)
+    def _sites(self, taught: FloatArray, summary: Summary, release: Release, rng: np.random.Generator) -> FloatArray:
+        """Places (subjects, p) in the prior, from the posterior that the noisy numbers leave."""
+        means, shares = means_of(taught), places(self._settings.prior, self._settings.lessons)
+        known = np.isfinite(means).all(axis=1)
+        model = learn_places(shares[known], summary.standard(means[known]))
+        numbers, noise = release.mean * summary.radius, release.noise_std * summary.radius
+        return model.draw(numbers, noise, self._settings.subjects, rng)
 
     def _weights(self, found: FloatArray, summary: Summary, targets: FloatArray) -> FloatArray:
         """Weights (n,) of patches by their features (n, d): the mean over all targets."""
@@ -147,14 +156,16 @@ class Calibrated:
         """The noisy mean: the stored one if there is one, since a second one would cost again."""
         path, made_by = folder / RELEASE, summary.digest()
         if path.exists():
-            return _stored(path, self._settings.numbers, made_by)
+            return _stored(path, self._numbers, made_by)
         vectors = np.array([summary.vector(one) for one in self._measure(patches)])
         release = Release(mean=vectors.mean(axis=0), noise_std=0.0) if engine is None else engine.mean(vectors)
         write_json(path, {"mean": release.mean.tolist(), "noise_std": release.noise_std, "by": made_by}, private=True)
         return release
 
     def _measure(self, patches: PatchSet) -> list[FloatArray]:
-        """Features (patches, d) of each subject, from rows spread evenly over its patches."""
+        """Features (patches, d) of each unit; those of a subject from rows spread evenly over its patches."""
+        if self._unit == "patch":
+            return list(features(patches.image, patches.label)[:, None])
         found = []
         for index in range(len(patches.subjects)):
             rows = np.flatnonzero(patches.subject == index)

@@ -20,14 +20,17 @@ from angioshare.synthesis.calibration.tilting import evenly, tilted
 from angioshare.synthesis.registry import build
 
 CONTEXT = Context(patches=PatchSettings(size=32, vessel=20, random=10), unit="subject", provenance="dp")
+BY_PATCH = Context(patches=CONTEXT.patches, unit="patch", provenance="dp")
 SETTINGS = {"prior": "demo-wide", "lessons": 10, "numbers": 3, "subjects": 2, "measured": 30, "pairs": 40}
 
 
 class Engines:
-    def __init__(self, ledger, subjects):
+    def __init__(self, ledger, subjects, unit="subject"):
         self.ledger, self.calls = ledger, 0
+        each = 30 if unit == "subject" else 12
+        units = subjects if unit == "subject" else subjects * each
         self.plan = PrivacyPlan(
-            unit="subject", n_units=subjects, n_subjects=subjects, patches_per_subject=30, sampling_probability=1.0,
+            unit=unit, n_units=units, n_subjects=subjects, patches_per_subject=each, sampling_probability=1.0,
             noise_multiplier=1.0, delta=1e-3,
         )  # fmt: skip
 
@@ -119,14 +122,41 @@ def test_patches_that_cannot_be_measured_give_a_finite_vector(fit, engines, real
     assert np.isfinite(engines.vectors).all()
 
 
-def test_it_plans_one_step_with_everybody_and_protects_subjects_alone():
+def test_it_plans_one_step_with_everybody():
     made = build("calibrated", SETTINGS, CONTEXT)
-    assert (made.schedule().steps, made.schedule().units) == (1, EVERY_UNIT)
+    assert (made.schedule().steps, made.schedule().units, made.schedule().patches_per_unit) == (1, EVERY_UNIT, 30)
     assert made.work() == 12
-    with pytest.raises(SettingsError, match="subject"):
-        build("calibrated", SETTINGS, Context(patches=CONTEXT.patches, unit="patch", provenance="dp"))
+    patch = build("calibrated", SETTINGS, BY_PATCH)
+    assert (patch.schedule().steps, patch.schedule().units, patch.schedule().patches_per_unit) == (1, EVERY_UNIT, 1)
     with pytest.raises(SettingsError, match="choose one of"):
         build("calibrated", {"prior": "mars"}, CONTEXT)
+
+
+def test_each_patch_enters_by_itself_where_the_unit_is_a_patch(real32, simulated, tmp_path):
+    """One vector a patch, from that patch alone: a patch that is exchanged changes no other row."""
+    vectors = []
+    for number in range(2):
+        folder = tmp_path / str(number)
+        (folder / "source").mkdir(parents=True)
+        (folder / "source" / FILE).write_bytes(simulated)
+        with Ledger.open(folder / "ledger.jsonl", subjects={"sub-1": "a1", "sub-2": "b2"}) as ledger:
+            engines = Engines(ledger, 2, unit="patch")
+            made = build("calibrated", SETTINGS, BY_PATCH)
+            made.fit(real32, engines, seed=1, folder=folder / "source", progress=SilentProgress())
+            vectors.append(engines.vectors)
+            assert [spend.steps for spend in ledger.spent_by("run")] == [1]
+        real32.image[5], real32.label[5] = -real32.image[5], 1
+    assert vectors[0].shape == (24, 3)
+    changed = (vectors[0] != vectors[1]).any(axis=1)
+    assert np.flatnonzero(changed).tolist() == [5]
+
+
+def test_all_numbers_are_released_where_noise_is_small():
+    assert [build("calibrated", {}, one)._numbers for one in (CONTEXT, BY_PATCH, Context(patches=CONTEXT.patches))] == [
+        8,
+        len(NAMES),
+        len(NAMES),
+    ]
 
 
 def test_lessons_are_simulated_once_and_a_longer_list_goes_on_from_a_shorter_one(tmp_path, monkeypatch):
@@ -206,6 +236,14 @@ def test_noise_leads_back_to_the_prior_and_leaves_targets_apart():
     assert all(np.diff(spreads) > 0)
     assert spreads[0] < 1e-9
     assert spreads[-1] == pytest.approx(np.sqrt(summary.variance).mean(), rel=0.05)
+
+
+def test_most_patches_lie_within_the_bound_of_a_patch():
+    lessons_ = world(np.random.default_rng(8), 60)
+    summary = learn(lessons_, 5, "patch")
+    norms = np.array([np.linalg.norm(summary.vector(one[None])) for one in lessons_.reshape(-1, len(NAMES))])
+    assert np.mean(norms <= 1) == pytest.approx(0.995, abs=0.003)
+    assert learn(lessons_, 5).radius < summary.radius
 
 
 def test_most_subjects_lie_within_the_bound_and_a_hostile_one_gives_finite_numbers():

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from angioshare.errors import SettingsError
-from angioshare.privacy.release import Release
 from angioshare.rng import stream
 from angioshare.synthesis.calibration.regression import learn
 from angioshare.synthesis.calibration.statistics import NAMES, statistics
@@ -19,33 +18,6 @@ def known():
 
     shares = rng.random((300, 6))
     return learn(shares, measure(shares, rng), 4), measure
-
-
-def told(calibration, statistics, noise):
-    vectors = np.array([calibration.vector(one) for one in statistics])
-    return Release(mean=vectors.mean(axis=0), noise_std=noise)
-
-
-def test_known_parameters_are_found_without_noise_and_the_prior_stays_where_nothing_is_known(known):
-    calibration, measure = known
-    rng = np.random.default_rng(3)
-    shares = np.array([0.7, 0.3, 0.6, 0.4, 0.9, 0.1])
-    mean, covariance = calibration.posterior(told(calibration, measure(np.tile(shares, (20, 1)), rng), 0.0))
-    assert 0.5 + mean[:4] / np.sqrt(12) == pytest.approx(shares[:4], abs=0.12)
-    assert np.all(np.diag(covariance)[:4] < 0.5)
-    assert np.all(np.diag(covariance)[4:] > 0.9)
-
-
-def test_noise_leads_back_to_the_prior(known):
-    calibration, measure = known
-    found = measure(np.full((5, 6), 0.8), np.random.default_rng(4))
-    shift = [np.linalg.norm(calibration.posterior(told(calibration, found, noise))[0]) for noise in (0, 0.3, 1, 100)]
-    assert all(np.diff(shift) < 0)
-    assert shift[-1] < 0.01
-    sites = calibration.sites(told(calibration, found, 100.0), 2_000, np.random.default_rng(0))
-    assert sites.min() >= 0
-    assert sites.max() <= 1
-    assert sites.mean(axis=0) == pytest.approx(np.full(6, 0.5), abs=0.03)
 
 
 def test_numbers_that_are_released_are_sorted_by_what_they_tell(known):

@@ -14,6 +14,8 @@ from angioshare.protocols import Context, Schedule
 from angioshare.stages.recommend.known import Known
 from angioshare.stages.recommend.rules import numbers_for, rule_of
 from angioshare.stages.train import plan_of
+from angioshare.synthesis.calibrated import FEW
+from angioshare.synthesis.calibration.features import NAMES
 from angioshare.synthesis.registry import build, synthesizer_class
 
 BASE = "calibrated"
@@ -178,10 +180,7 @@ def _of_preset(preset: str, method: str) -> dict[str, Any]:
 
 
 def _calibrated(unit: PrivacyUnit, known: Known) -> dict[str, Any]:
-    settings, field = _of_preset(BASE, BASE), synthesizer_class(BASE).Settings.model_fields["numbers"]
-    usual = settings.get("numbers", field.default)
-    most = next((bound.le for bound in field.metadata if hasattr(bound, "le")), usual)
-    return settings | {"numbers": numbers_for(known.signal(unit), usual, most)}
+    return _of_preset(BASE, BASE) | {"numbers": numbers_for(known.signal(unit), FEW, len(NAMES))}
 
 
 def _teachers(settings: dict[str, Any], known: Known, unit: PrivacyUnit) -> float:

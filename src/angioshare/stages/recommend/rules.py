@@ -149,10 +149,11 @@ def place(method: str, verdict: Verdict) -> tuple[int, int]:
 
 
 def numbers_for(signal: float, usual: int, most: int) -> int:
-    """How many numbers a calibrated simulator should release: the usual few, and twice as many where noise is faint.
+    """How many numbers a calibrated simulator should release: the usual few, more where noise is faint, or all.
 
     Their list as a whole is bounded, so a longer one is hardly noisier in its first numbers, which say most: three to
-    twenty told the same up to a signal of 6. Beyond 16, twenty told a little more than ten did.
+    twenty told the same up to a signal of 6. Beyond 16, twenty told a little more than ten did; thousands of patches
+    let all of them pass.
 
     Args:
         signal: mu N.
@@ -160,9 +161,11 @@ def numbers_for(signal: float, usual: int, most: int) -> int:
         most: What can be released at most.
 
     Example:
-        >>> numbers_for(3.2, 8, 20), numbers_for(30.0, 8, 20), numbers_for(30.0, 12, 20)
+        >>> numbers_for(3.2, 8, 20), numbers_for(30.0, 8, 20), numbers_for(1000.0, 8, 20)
         (8, 16, 20)
     """
+    if signal >= 100:
+        return most
     return usual if signal < 16 else min(2 * usual, most)
 
 

@@ -13,17 +13,19 @@ import numpy as np
 
 from angioshare.errors import SettingsError
 from angioshare.privacy.release import Release
+from angioshare.privacy.unit import PrivacyUnit
 from angioshare.synthesis.calibration.features import GROUPS, NAMES
 from angioshare.types import FloatArray
 
 WEIGHTS: dict[str, float] = {"amount": 1.0, "shape": 2.0, "contrast": 2.0, "rim": 2.0, "tissue": 1.0, "grain": 1.0}
 """What a group of features counts for: a segmenter suffers most where the label is drawn in another way."""
 
-_MOST = 4.0
-"""A subject's feature counts at most so many standard deviations between sites."""
+_MOST = {"subject": 8.0, "patch": 60.0}
+"""A feature of a unit counts at most so many weighted standard deviations between sites; patches scatter more."""
 
-_RADIUS_QUANTILE = 0.9
-"""Share of simulated subjects that the bound of the release leaves as they are."""
+_RADIUS_QUANTILE = {"subject": 0.9, "patch": 0.995}
+"""Share of simulated units that the bound of the release leaves as they are: thousands of patches drown the noise of a
+wide bound, and a narrow one would move their mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,7 @@ class Summary:
         axes: Principal directions (d, k) of what is left, each divided by the root of its standard deviation.
         variance: Variance (k,) of simulated subjects along them, which is that standard deviation.
         radius: What a vector is divided by, so that most have a norm below 1.
+        most: What bounds a single standardised feature.
     """
 
     centre: FloatArray
@@ -43,17 +46,18 @@ class Summary:
     axes: FloatArray
     variance: FloatArray
     radius: float
+    most: float
 
-    def vector(self, subject: FloatArray) -> FloatArray:
-        """Turn one subject's features, (n, d) of its patches, into the numbers (k,) that are released.
+    def vector(self, unit: FloatArray) -> FloatArray:
+        """Turn one unit's features, (n, d) of its patches, into the numbers (k,) that are released.
 
         Guarantees:
             Every number is finite. The norm is not bounded here: `privacy.release` bounds it.
         """
-        known = subject[np.isfinite(subject).all(axis=1)]
+        known = unit[np.isfinite(unit).all(axis=1)]
         if not len(known):
             return np.zeros(len(self.variance))
-        standard = np.clip((known.mean(axis=0) - self.centre) / self.scale, -_MOST * 2, _MOST * 2)
+        standard = np.clip((known.mean(axis=0) - self.centre) / self.scale, -self.most, self.most)
         return np.asarray(standard @ self.axes / self.radius)
 
     def standard(self, patches: FloatArray) -> FloatArray:
@@ -75,12 +79,13 @@ class Summary:
         return hashlib.sha256(np.round(self.axes / self.radius, 6).tobytes()).hexdigest()[:16]
 
 
-def learn(lessons: FloatArray, numbers: int) -> Summary:
+def learn(lessons: FloatArray, numbers: int, unit: PrivacyUnit = "subject") -> Summary:
     """Learn from simulated subjects which numbers say most about a site.
 
     Args:
         lessons: Features of their patches, shape (subjects, patches, d); NaN rows are left out.
         numbers: How many numbers k are released, >= 1.
+        unit: Whose numbers enter the mean: a subject's, or each patch's by itself. The bound is made for it.
 
     Raises:
         SettingsError: There are too few subjects for so many numbers.
@@ -90,7 +95,7 @@ def learn(lessons: FloatArray, numbers: int) -> Summary:
         >>> learn(lessons, 3).vector(lessons[0]).shape
         (3,)
     """
-    means = np.nanmean(lessons, axis=1)
+    means = means_of(lessons)
     means = means[np.isfinite(means).all(axis=1)]
     if numbers > len(NAMES) or len(means) < numbers + 2:
         raise SettingsError(
@@ -103,15 +108,31 @@ def learn(lessons: FloatArray, numbers: int) -> Summary:
     _, values, axes = np.linalg.svd(standard, full_matrices=False)
     spread = np.maximum(values[:numbers] / np.sqrt(len(means)), 1e-9)
     scaled = axes[:numbers].T / np.sqrt(spread)
-    along = standard @ scaled
-    radius = float(np.quantile(np.linalg.norm(along, axis=1), _RADIUS_QUANTILE))
+    if unit == "patch":
+        patches = lessons.reshape(-1, lessons.shape[2])
+        standard = (patches[np.isfinite(patches).all(axis=1)] - centre) / scale
+    radius = float(np.quantile(np.linalg.norm(standard @ scaled, axis=1), _RADIUS_QUANTILE[unit]))
     return Summary(
         centre=centre,
         scale=scale,
         axes=scaled,
         variance=spread,
         radius=max(radius, 1e-9),
+        most=_MOST[unit],
     )
+
+
+def means_of(lessons: FloatArray) -> FloatArray:
+    """Mean features (subjects, d) of lessons (subjects, patches, d); NaN for a subject without a patch that speaks.
+
+    Example:
+        >>> means_of(np.array([[[1.0], [3.0]], [[np.nan], [2.0]]])).tolist()
+        [[2.0], [2.0]]
+    """
+    known = np.asarray(np.isfinite(lessons).all(axis=2))
+    total = np.where(known[:, :, None], lessons, 0.0).sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.asarray(total / known.sum(axis=1)[:, None])
 
 
 def feature_weights() -> FloatArray:
