@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from angioshare.errors import DataError, SettingsError
+from angioshare.errors import SettingsError
 from angioshare.patches.extract import PatchSettings
 from angioshare.patches.patchset import PatchSet
 from angioshare.patches.store import open_store, write_patchset
@@ -24,7 +24,6 @@ from angioshare.privacy.unit import PrivacyUnit
 from angioshare.progress import Progress
 from angioshare.protocols import EVERY_UNIT, Context, EngineFactory, Schedule
 from angioshare.rng import seed_for, stream
-from angioshare.rundir import read_json, write_json
 from angioshare.settings import Settings
 from angioshare.simulator.many import simulate_each
 from angioshare.simulator.prior import PRIORS
@@ -33,6 +32,7 @@ from angioshare.synthesis.calibration.lessons import lessons, places
 from angioshare.synthesis.calibration.posterior import learn_places
 from angioshare.synthesis.calibration.summary import Summary, learn, means_of
 from angioshare.synthesis.calibration.tilting import evenly, tilted
+from angioshare.synthesis.releasing import release_once
 from angioshare.synthesis.rivals import Pairs
 from angioshare.synthesis.simulated import cut_simulated, joined
 from angioshare.types import FloatArray
@@ -99,7 +99,13 @@ class Calibrated:
             return
         taught = self._lessons(folder, progress)
         summary = learn(taught, self._numbers, self._unit)
-        release = self._release(patches, engine, summary, folder)
+        release = release_once(
+            folder / RELEASE,
+            lambda: np.array([summary.vector(one) for one in self._measure(patches)]),
+            engine,
+            numbers=self._numbers,
+            made_by=summary.digest(),
+        )
         rng = stream(seed, "calibrated", "targets")
         targets = summary.targets(release, _TARGETS, rng)
         shares = self._sites(taught, summary, release, rng)
@@ -152,16 +158,6 @@ class Calibrated:
         few = {"vessel": round(patches.vessel * share), "random": round(patches.random * share)}
         return patches.model_copy(update=few)
 
-    def _release(self, patches: PatchSet, engine: EngineFactory | None, summary: Summary, folder: Path) -> Release:
-        """The noisy mean: the stored one if there is one, since a second one would cost again."""
-        path, made_by = folder / RELEASE, summary.digest()
-        if path.exists():
-            return _stored(path, self._numbers, made_by)
-        vectors = np.array([summary.vector(one) for one in self._measure(patches)])
-        release = Release(mean=vectors.mean(axis=0), noise_std=0.0) if engine is None else engine.mean(vectors)
-        write_json(path, {"mean": release.mean.tolist(), "noise_std": release.noise_std, "by": made_by}, private=True)
-        return release
-
     def _measure(self, patches: PatchSet) -> list[FloatArray]:
         """Features (patches, d) of each unit; those of a subject from rows spread evenly over its patches."""
         if self._unit == "patch":
@@ -173,18 +169,3 @@ class Calibrated:
             pairs = patches.pairs(chosen)
             found.append(features(pairs[:, 0], pairs[:, 1].astype(np.uint8)))
         return found
-
-
-def _stored(path: Path, numbers: int, made_by: str) -> Release:
-    """Read a release, or say that it does not fit."""
-    value = read_json(path)
-    try:
-        release = Release(mean=np.array(value["mean"], np.float64), noise_std=float(value["noise_std"]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} is damaged ({error}); deleting it would charge a new release") from error
-    if release.mean.shape != (numbers,) or not np.isfinite(release.mean).all() or value.get("by") != made_by:
-        raise DataError(
-            f"{path} holds {release.mean.shape} numbers of other lessons or settings (numbers={numbers}); go back to "
-            "those that it was made with, or delete it: that charges a new release"
-        )
-    return release

@@ -28,8 +28,8 @@ from angioshare.settings import Settings
 from angioshare.simulator.prior import PRIORS
 from angioshare.synthesis.calibration.statistics import statistics
 from angioshare.synthesis.evolution_population import Breeder, Embedding, Population, few_patches
-from angioshare.synthesis.evolution_release import release_once
 from angioshare.synthesis.evolution_votes import offspring, votes, weights
+from angioshare.synthesis.releasing import release_once
 from angioshare.synthesis.rivals import Pairs
 from angioshare.synthesis.simulated import joined
 from angioshare.types import FloatArray

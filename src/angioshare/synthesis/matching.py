@@ -33,10 +33,10 @@ from angioshare.settings import Settings
 from angioshare.simulator.many import simulate_each
 from angioshare.simulator.prior import PRIORS
 from angioshare.synthesis.evolution_population import few_patches
-from angioshare.synthesis.evolution_release import release_once
 from angioshare.synthesis.matching_features import Features, learn_features, numbers_of
 from angioshare.synthesis.matching_generator import first_training, goal_of, label_from, train_generator
 from angioshare.synthesis.matching_weights import Weighted, match_weights
+from angioshare.synthesis.releasing import release_once
 from angioshare.synthesis.sampling import WEIGHTS, TrainedGenerator
 from angioshare.synthesis.simulated import cut_simulated, joined
 from angioshare.synthesis.wgan import Wgan
@@ -78,18 +78,13 @@ class FeatureMatching:
     Settings = MatchingSettings
 
     def __init__(self, settings: MatchingSettings, context: Context) -> None:
-        """Refuse an unknown prior, more numbers than lessons can teach, and a private run on patches."""
+        """Refuse an unknown prior, and more numbers than lessons can teach."""
         if settings.prior not in PRIORS:
             raise SettingsError(f"prior={settings.prior!r} does not exist; choose one of {', '.join(sorted(PRIORS))}")
         if settings.numbers >= settings.lessons or settings.products > settings.numbers:
             raise SettingsError(
                 f"numbers={settings.numbers} must be below lessons={settings.lessons}, and products="
                 f"{settings.products} at most numbers; simulate more lessons or release less"
-            )
-        if context.provenance == "dp" and context.unit != "subject":
-            raise SettingsError(
-                "feature-matching with unit='patch' would let every patch take part in one step, and what that costs a "
-                "whole subject cannot be stated yet; set privacy.unit='subject'"
             )
         self._settings, self._context = settings, context
         self._prior = PRIORS[settings.prior]

@@ -360,12 +360,22 @@ def test_without_privacy_the_unit_may_be_the_patch(fit, real):
     assert made.sample(8, seed=0).provenance == "unprotected"
 
 
+def test_each_patch_enters_by_itself_where_the_unit_is_a_patch(fit, real, tmp_path):
+    units = len(real)
+    with Ledger.open(tmp_path / "patches.jsonl", subjects={"sub-1": "a1", "sub-2": "b2"}) as ledger:
+        engines = Engines(ledger, units, unit="patch")
+        made = fit(Context(patches=PATCHES, unit="patch", provenance="dp"), engines, draws="simulated")
+        assert [spend.steps for spend in ledger.spent_by("run")] == [1]
+    assert made.sample(8, seed=0).provenance == "dp"
+    assert [vectors.shape for vectors in engines.vectors] == [(units, 3)]
+
+
 def test_it_plans_one_step_with_everybody_and_refuses_what_cannot_be():
     made = build("feature-matching", SETTINGS, CONTEXT)
     assert (made.schedule().steps, made.schedule().units, made.schedule().patches_per_unit) == (1, EVERY_UNIT, 16)
     assert made.work() == 8 + 4 + 2 + 4
-    with pytest.raises(SettingsError, match="unit='subject'"):
-        build("feature-matching", SETTINGS, Context(patches=PATCHES, unit="patch", provenance="dp"))
+    patch = build("feature-matching", SETTINGS, Context(patches=PATCHES, unit="patch", provenance="dp"))
+    assert (patch.schedule().steps, patch.schedule().units, patch.schedule().patches_per_unit) == (1, EVERY_UNIT, 1)
     with pytest.raises(SettingsError, match="choose one of"):
         build("feature-matching", {"prior": "mars"}, CONTEXT)
     with pytest.raises(SettingsError, match="below lessons"):
