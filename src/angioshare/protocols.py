@@ -126,7 +126,11 @@ class TrainedSynthesizer(Protocol):
 
 
 class Synthesizer(Protocol):
-    """Learns from real patches to make synthetic ones."""
+    """Learns from real patches to make synthetic ones.
+
+    A class may say in `learns_from` what it learns from, for the report; else that is real patches of the training
+    subjects.
+    """
 
     def schedule(self) -> Schedule:
         """What `fit` will do to private data when it trains with an engine."""

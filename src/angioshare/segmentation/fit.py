@@ -21,16 +21,13 @@ from angioshare.rng import seed_for, stream
 from angioshare.segmentation.augment import augment
 from angioshare.segmentation.settings import UnetSettings
 from angioshare.segmentation.trained import TrainedUnet, TrainingRecord, read_record
-from angioshare.types import IntArray, Provenance
+from angioshare.types import REVEALING, IntArray
 
 SMOOTH = 1.0
 """Added above and below in the soft Dice, as published: an empty batch that is predicted empty has loss 0."""
 
 ROWS_AT_ONCE = 1024
 """Patches read at once where all are read."""
-
-REVEALING: tuple[Provenance, ...] = ("public", "dp", "unprotected")
-"""From what reveals least to what reveals most."""
 
 
 def soft_dice_loss(probability: Tensor, label: Tensor) -> Tensor:

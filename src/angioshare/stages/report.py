@@ -21,6 +21,7 @@ from angioshare.stages.maps import read_maps, sites_of
 from angioshare.stages.run import STAGES, Run
 from angioshare.stages.sample import pairs_of
 from angioshare.stages.spending import cohort_statement
+from angioshare.synthesis.registry import synthesizer_class
 
 KINDS: dict[str, SourceKind] = {"real": "real", "simulator": "simulator", "shuffled": "shuffled"}
 
@@ -29,12 +30,6 @@ MADE_FROM = {
     "simulator": "public knowledge alone; the cohort was not read",
     "shuffled": "real patches of the training subjects, each with the label of another",
 }
-
-MADE_WITH = {
-    "calibrated": "a public simulator fitted to a few numbers about the training subjects",
-    "wgan-pretrained": "simulated patches first, then real patches of the training subjects",
-}
-"""What the other synthesizers learn from; how it was protected is said behind it."""
 
 
 def report(run: Run, progress: Progress) -> None:
@@ -98,7 +93,7 @@ def statement_of(run: Run, source: SourceSettings) -> PrivacyStatement:
 def source_info(source: SourceSettings) -> SourceInfo:
     """What a report says of a source."""
     private = "with differential privacy" if source.privacy else "without any privacy"
-    learnt = MADE_WITH.get(source.synthesizer, "real patches of the training subjects")
+    learnt = getattr(synthesizer_class(source.synthesizer), "learns_from", MADE_FROM["real"])
     words = MADE_FROM.get(source.synthesizer, f"{learnt}, {private}")
     return SourceInfo(
         name=source.name,

@@ -27,10 +27,7 @@ from angioshare.stages.fidelity import HOLDS_REAL_IMAGES
 from angioshare.stages.folder import open_run
 from angioshare.stages.run import Run
 from angioshare.stages.sample import pairs_of
-from angioshare.types import FloatArray, Json, Provenance
-
-REVEALING: tuple[Provenance, ...] = ("public", "dp", "unprotected")
-"""From what reveals least to what reveals most."""
+from angioshare.types import REVEALING, FloatArray, Json, Provenance
 
 
 @dataclass(frozen=True, kw_only=True)

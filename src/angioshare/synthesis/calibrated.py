@@ -68,6 +68,7 @@ class Calibrated:
     """See the module."""
 
     Settings = CalibratedSettings
+    learns_from = "a public simulator fitted to a few numbers about the training subjects"
 
     def __init__(self, settings: CalibratedSettings, context: Context) -> None:
         """Refuse a prior that does not exist."""

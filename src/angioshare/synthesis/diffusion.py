@@ -59,6 +59,7 @@ class Diffusion:
     """See the module."""
 
     Settings = DiffusionSettings
+    learns_from = "simulated patches first, then real patches of the training subjects"
 
     def __init__(self, settings: DiffusionSettings, context: Context) -> None:
         """Refuse a patch that cannot be halved so often, and a simulator's site that does not exist."""

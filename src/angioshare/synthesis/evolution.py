@@ -65,6 +65,7 @@ class Evolution:
     """See the module."""
 
     Settings = EvolutionSettings
+    learns_from = "a public simulator whose sites the training subjects voted for"
 
     def __init__(self, settings: EvolutionSettings, context: Context) -> None:
         """Refuse what cannot be: another unit than the subject in a private run, an unknown prior."""

@@ -76,6 +76,7 @@ class FeatureMatching:
     """See the module."""
 
     Settings = MatchingSettings
+    learns_from = "a public simulator matched to a few learnt features of the training subjects"
 
     def __init__(self, settings: MatchingSettings, context: Context) -> None:
         """Refuse an unknown prior, and more numbers than lessons can teach."""

@@ -46,6 +46,7 @@ class PretrainedWgan:
     """Synthesizer `wgan-pretrained`: see the module."""
 
     Settings = PretrainedWganSettings
+    learns_from = "simulated patches first, then real patches of the training subjects"
 
     def __init__(self, settings: PretrainedWganSettings, context: Context) -> None:
         self._settings, self._context = settings, context
