@@ -1,11 +1,12 @@
 """Claim: every group of the calibrated simulator's features helps to tell what a site is like.
 
 Subjects are simulated all over the prior, so their parameters are known. Summaries are learnt from four fifths of them;
-the few numbers of each of the others choose among the patches of these four fifths, as they do for a cohort. What is
-chosen is set against the truth, once with all features and once without each group:
+the few numbers of each of the others give a posterior of its parameters and choose among the patches of these four
+fifths, as they do for a cohort. Both are set against the truth, with all features and without each group:
 
-- parameters: share of the parameters' variance over the prior that the chosen patches' own parameters explain;
-- features: share of the variance between subjects, over all features (the left-out ones too), that their mean explains.
+- parameters: share of the parameters' variance over the prior that the posterior mean explains;
+- features: share of the variance between subjects, over all features (the left-out ones too), that the mean of the
+  chosen patches explains.
 
 1 is perfect, and 0 is as good as the middle of the prior. One subject stands for its site. Everything is simulated: no
 cohort is read, nothing is private, and the noise that a release would have is drawn from a seed.
@@ -28,10 +29,11 @@ from angioshare.privacy.events import StepEvent
 from angioshare.privacy.release import Release, bounded_sum
 from angioshare.rng import stream
 from angioshare.simulator.prior import PRIORS
-from angioshare.synthesis.calibrated import CalibratedSettings
+from angioshare.synthesis.calibrated import FEW, CalibratedSettings
 from angioshare.synthesis.calibration.features import GROUPS, NAMES
 from angioshare.synthesis.calibration.lessons import lessons, places
-from angioshare.synthesis.calibration.summary import learn
+from angioshare.synthesis.calibration.posterior import learn_places
+from angioshare.synthesis.calibration.summary import learn, means_of
 from angioshare.synthesis.calibration.tilting import tilted
 from angioshare.types import FloatArray, IntArray
 from evidence import markdown, write_part
@@ -70,26 +72,21 @@ def noise_std(epsilon: str, subjects: int) -> float:
     return calibrate_noise(float(epsilon), auto_delta(subjects), event, 1).noise_multiplier / subjects
 
 
-def means(patches: FloatArray) -> FloatArray:
-    """Mean features (n, d) of subjects over their patches (n, m, d) that could be measured."""
-    known = np.isfinite(patches).all(axis=2, keepdims=True)
-    counts = known.sum(axis=1)
-    return np.asarray(np.where(known, patches, 0).sum(axis=1) / np.where(counts > 0, counts, np.nan))
-
-
 def errors(shares: FloatArray, taught: FloatArray, left_out: str, noise: float, options: argparse.Namespace) -> Errors:
     """How far off what is chosen for each subject is, of subjects that were not learnt from."""
     seen = taught.copy()
     seen[..., [name in GROUPS.get(left_out, ()) for name in NAMES]] = 0.0
     kept = taught[:, :: options.thin]
-    truth = means(taught)
+    truth = means_of(taught)
     parameters, features = np.empty_like(shares), np.empty_like(truth)
     fold = stream(options.seed, "ablation", "folds").permutation(len(shares)) % FOLDS
     drawn = stream(options.seed, "ablation", "noise")
     for one in range(FOLDS):
         rest = np.flatnonzero(fold != one)
         summary = learn(seen[rest], options.numbers)
-        owner = np.repeat(np.arange(len(rest)), kept.shape[1])
+        average = means_of(seen[rest])
+        usable = np.isfinite(average).all(axis=1)
+        model = learn_places(shares[rest][usable], summary.standard(average[usable]))
         known = np.isfinite(kept[rest]).all(axis=2).ravel()
         pool = summary.standard(seen[rest][:, :: options.thin].reshape(-1, len(NAMES))[known])
         whole = kept[rest].reshape(-1, len(NAMES))[known]
@@ -98,7 +95,8 @@ def errors(shares: FloatArray, taught: FloatArray, left_out: str, noise: float, 
             release = Release(mean=exact + noise * drawn.standard_normal(options.numbers), noise_std=noise)
             target = summary.targets(release, DRAWS, drawn).mean(axis=0)
             weights = tilted(pool, target, CalibratedSettings().tolerance)
-            parameters[row] = np.bincount(owner[known], weights, minlength=len(rest)) @ shares[rest]
+            place, _ = model.posterior(release.mean * summary.radius, noise * summary.radius)
+            parameters[row] = np.clip(0.5 + place / np.sqrt(12), 0, 1)
             features[row] = weights @ whole
     spread = np.nanvar(truth, axis=0)
     return {
@@ -180,7 +178,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of the simulated lessons")
     parser.add_argument("--prior", default="wide", choices=sorted(PRIORS))
     parser.add_argument("--lessons", type=int, default=CalibratedSettings().lessons, help="simulated subjects")
-    parser.add_argument("--numbers", type=int, default=CalibratedSettings().numbers, help="released numbers")
+    parser.add_argument("--numbers", type=int, default=FEW, help="released numbers")
     parser.add_argument("--measured", type=int, default=CalibratedSettings().measured, help="patches of a subject")
     parser.add_argument("--thin", type=int, default=4, help="one of so many patches may be chosen; saves time")
     parser.add_argument("--size", type=int, default=96, help="edge of a patch")
