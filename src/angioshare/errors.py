@@ -49,4 +49,4 @@ class BudgetExceeded(PrivacyError):
 
 
 class LedgerError(PrivacyError):
-    """The ledger is damaged, edited, in use by another process, or belongs to another cohort."""
+    """The ledger is damaged, edited, never let go of by another process, or belongs to another cohort."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from angioshare.errors import BudgetExceeded, PrivacyError, SettingsError
 from angioshare.privacy.accounting import guarantee
+from angioshare.privacy.allowance import Allowance
 from angioshare.privacy.backward import Loss
 from angioshare.privacy.chain import spent
 from angioshare.privacy.clipping import ClippedGradients
@@ -329,19 +330,28 @@ def test_resuming_twice_charges_both(plan: Plan, critic: nn.Module, ledger: Ledg
     assert ledger.totals(1e-5).patch.epsilon == pytest.approx(expected)
 
 
-class IgnoresTheBudget(PrivateEngine):
-    def _within_budget(self, earlier: tuple[Spend, ...]) -> int:
-        return self._planned
+class IgnoresTheBudget(Allowance):
+    def _room(self, spends: list[Spend], made: int) -> int:
+        return self._planned - made
 
 
-class ForgetsOtherRuns(PrivateEngine):
-    def _within_budget(self, earlier: tuple[Spend, ...]) -> int:
-        return super()._within_budget(())
+class ForgetsOtherRuns(Allowance):
+    def _room(self, spends: list[Spend], made: int) -> int:
+        return super()._room([], made)
 
 
-class OneStepTooMany(PrivateEngine):
-    def _within_budget(self, earlier: tuple[Spend, ...]) -> int:
-        return super()._within_budget(earlier) + 1
+class OneStepTooMany(Allowance):
+    def _room(self, spends: list[Spend], made: int) -> int:
+        return super()._room(spends, made) + 1
+
+
+class LooksOnce(Allowance):
+    """Knows what others spent before, not what they spend meanwhile."""
+
+    def look(self, made: int) -> int:
+        if self.left(made) <= 0:
+            raise self.refusal(made)
+        return self.left(made)
 
 
 def check_budget_stops_before_the_step(
@@ -367,9 +377,50 @@ def test_budget_stops_before_the_step(plan: Plan, critic: nn.Module, ledger: Led
 
 
 @pytest.mark.parametrize("mutant", [IgnoresTheBudget, ForgetsOtherRuns, OneStepTooMany])
-def test_check_of_budget_catches(mutant: type[PrivateEngine], plan: Plan, critic: nn.Module, ledger: Ledger) -> None:
+def test_check_of_budget_catches(
+    mutant: type[Allowance], plan: Plan, critic: nn.Module, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("angioshare.privacy.engine.Allowance", mutant)
     with pytest.raises(FAILED):
-        check_budget_stops_before_the_step(mutant, plan(epsilon_budget=1.5), critic, ledger)
+        check_budget_stops_before_the_step(PrivateEngine, plan(epsilon_budget=1.5), critic, ledger)
+
+
+def check_runs_side_by_side_keep_one_budget(plan: PrivacyPlan, critic: nn.Module, ledger: Ledger) -> None:
+    """Two trainings draw in turn, each with a ledger of its own on the same file; together they keep the budget."""
+    with Ledger.open(ledger.path, subjects={"sub-1": "a1"}) as other:
+        engines = [
+            PrivateEngine(plan=plan, critic=critic, synthetic_rows=0, ledger=one, run=name)
+            for name, one in (("first", ledger), ("second", other))
+        ]
+        assert engines[0].steps_left == engines[1].steps_left > 2 * RESERVED_AT_ONCE
+        going, stops = list(engines), 0
+        while going:
+            for engine in list(going):
+                try:
+                    engine.draw()
+                except BudgetExceeded:
+                    going.remove(engine)
+                    stops += 1
+        assert stops == 2
+        spends = ledger.spends()
+        assert guarantee(spends, plan.delta_value, plan.unit, plan.relation).epsilon <= plan.epsilon_budget
+        assert {spend.run for spend in spends} == {"first", "second"}
+        assert ledger.verify() == other.verify() == []
+
+
+def test_runs_side_by_side_keep_one_budget(plan: Plan, critic: nn.Module, ledger: Ledger) -> None:
+    check_runs_side_by_side_keep_one_budget(plan(epsilon_budget=1.2, noise_multiplier=8.0, steps=1000), critic, ledger)
+
+
+@pytest.mark.parametrize("mutant", [LooksOnce])
+def test_check_of_runs_side_by_side_catches(
+    mutant: type[Allowance], plan: Plan, critic: nn.Module, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("angioshare.privacy.engine.Allowance", mutant)
+    with pytest.raises(FAILED):
+        check_runs_side_by_side_keep_one_budget(
+            plan(epsilon_budget=1.2, noise_multiplier=8.0, steps=1000), critic, ledger
+        )
 
 
 def test_a_full_disk_stops_the_run_before_the_draw(plan: Plan, critic: nn.Module, ledger: Ledger) -> None:

@@ -247,13 +247,97 @@ def test_a_ledger_only_grows_and_never_pays_out(
 # Two ledgers, or two processes.
 
 
-def test_a_second_process_is_refused(written: Path) -> None:
-    with (
-        Ledger.open(written, subjects=SUBJECTS),
-        pytest.raises(LedgerError, match="in use"),
-    ):
-        Ledger.open(written, subjects=SUBJECTS)
-    Ledger.open(written, subjects=SUBJECTS).close()
+def check_processes_share_a_ledger(path: Path) -> None:
+    """Two that have it open see what the other wrote, and neither breaks the chain or loses a charge."""
+    with Ledger.open(path, subjects=SUBJECTS) as first, Ledger.open(path, subjects=SUBJECTS) as second:
+        held = [first.reserve(EVENT, "run one", 64), second.reserve(EVENT, "run two", 64)]
+        assert len(set(held)) == 2
+        second.reserve(EVENT, "run two", 3)
+        first.settle(held[0], 60)
+        second.settle(held[1], 50)
+        assert charged(first) == charged(second) == 4 + 14 + 3
+        assert first.verify() == second.verify() == []
+        with pytest.raises(LedgerError, match="cannot give back"):
+            second.settle(held[0], 1)
+    with Ledger.open(path, subjects=SUBJECTS) as again:
+        assert charged(again) == 21
+
+
+def test_processes_share_a_ledger(path: Path) -> None:
+    check_processes_share_a_ledger(path)
+
+
+def never_catches_up(ledger: Ledger) -> None:
+    """Goes on from what it knew when it was opened."""
+    ledger._journal.unread()
+
+
+def test_check_of_sharing_catches_who_does_not_read_what_others_wrote(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Ledger, "_catch_up", never_catches_up)
+    with pytest.raises((*FAILED, LedgerError)):
+        check_processes_share_a_ledger(path)
+
+
+def check_nobody_writes_within_a_turn(path: Path) -> None:
+    with Ledger.open(path, subjects=SUBJECTS) as first, Ledger.open(path, subjects=SUBJECTS) as second:
+        with first.turn():
+            before = charged(first)
+            with pytest.raises(LedgerError, match="in use by another process"):
+                second.reserve(EVENT, "run", 1)
+            with first.turn():  # nested
+                first.reserve(EVENT, "run", 2)
+            assert charged(first) == before + 2
+        second.reserve(EVENT, "run", 1)
+        assert charged(second) == before + 3
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("angioshare.privacy.journal.PATIENCE_S", 0.05)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_nobody_writes_within_a_turn(path: Path) -> None:
+    check_nobody_writes_within_a_turn(path)
+
+
+def lets_everybody_in(handle: int, path: Path) -> None:
+    """Holds nothing."""
+
+
+@pytest.mark.usefixtures("impatient")
+def test_check_of_turns_catches_a_ledger_without_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("angioshare.privacy.journal._lock", lets_everybody_in)
+    with pytest.raises(FAILED):
+        check_nobody_writes_within_a_turn(path)
+
+
+def test_a_torn_line_of_another_process_counts_as_spent(written: Path) -> None:
+    with Ledger.open(written, subjects=SUBJECTS) as ledger:
+        with written.open("ab") as handle:
+            handle.write(b'{"kind":"reserve","steps":6')
+        assert charged(ledger) == 104 + 64
+        ledger.reserve(EVENT, "run", 5)
+        assert charged(ledger) == 104 + 64 + 5
+        assert ledger.verify() == []
+
+
+@pytest.mark.parametrize("how", ["removed", "exchanged", "cut"])
+def test_a_ledger_that_is_taken_away_while_in_use_stops_the_run(how: str, written: Path) -> None:
+    with Ledger.open(written, subjects=SUBJECTS) as ledger:
+        content = written.read_bytes()
+        if how == "cut":
+            os.truncate(written, len(content) // 2)
+        else:
+            written.unlink()
+        if how == "exchanged":
+            written.write_bytes(content)
+        with pytest.raises(LedgerError, match="restore it"):
+            ledger.reserve(EVENT, "run", 1)
+        with pytest.raises(LedgerError, match="closed"):
+            ledger.reserve(EVENT, "run", 1)
 
 
 def test_another_cohort_is_refused(written: Path) -> None:

@@ -109,6 +109,9 @@ def charged_afterwards(vectors, plan, ledger, run, *, noise):
     """Noises first, and charges what it has done."""
 
     class Later:
+        def turn(self):
+            return ledger.turn()
+
         def spends(self):
             return ledger.spends()
 

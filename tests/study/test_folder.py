@@ -1,6 +1,7 @@
 import json
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -74,12 +75,22 @@ def test_a_second_controller_is_refused(short, monkeypatch):
         pass
 
 
-def test_jobs_wait_for_what_they_need_and_one_private_training_runs_at_a_time(short):
+def test_jobs_wait_for_what_they_need_and_trainings_with_a_budget_for_each_other(short):
     jobs = job_list(short)["jobs"]
     assert jobs["measure/wgan-private-1-seed0"]["after"] == ["learn/wgan-private-1-seed0"]
     assert jobs["learn/wgan-private-1-seed0"]["after"] == ["prepare/real-seed0"]
-    private = {name for name, job in jobs.items() if job["resources"]["ledger"]}
-    assert private == {"learn/wgan-private-1-seed0", "learn/wgan-private-2-seed0"}
+    assert not any(job["resources"]["budget"] for job in jobs.values())
+    with_budget = replace(short, points=tuple(budgeted(point) for point in short.points))
+    jobs = job_list(with_budget)["jobs"]
+    in_turn = {name for name, job in jobs.items() if job["resources"]["budget"]}
+    assert in_turn == {"learn/wgan-private-1-seed0", "learn/wgan-private-2-seed0"}
+
+
+def budgeted(point):
+    """The point with a budget, if it has any privacy."""
+    privacy = point.source.privacy and point.source.privacy.model_copy(update={"budget": 5.0})
+    source = point.source.model_copy(update={"privacy": privacy})
+    return replace(point, config=point.config.model_copy(update={"sources": (source,)}))
 
 
 def test_all_jobs_give_records_that_know_their_point_and_both_epsilons(short):
@@ -156,11 +167,12 @@ def test_the_outlook_knows_epsilon_beforehand_and_time_afterwards(short):
     assert after.statement.patch.epsilon == pytest.approx(before.statement.patch.epsilon)
 
 
-def test_time_left_counts_private_trainings_one_after_the_other(short):
+def test_time_left_counts_trainings_with_a_budget_one_after_the_other(short):
     times = StageTimes()
     times.of[("train", "wgan", True)] = [10.0]
     private = [(point, "train", 0.5, None) for point in short.points if point.private]
-    assert times.left(private, jobs=8) == 10.0
+    assert times.left(private, jobs=8) == 10.0 / 8
+    assert times.left([(budgeted(point), *rest) for point, *rest in private], jobs=8) == 10.0
     assert times.left([(short.points[0], "evaluate", 0.0, None)], jobs=8) is None
     assert times.left([(short.points[0], "evaluate", 0.25, 8.0)], jobs=2) == 3.0
 

@@ -24,10 +24,10 @@ from torch import Tensor, nn
 
 from angioshare.errors import BudgetExceeded, PrivacyError, SettingsError
 from angioshare.privacy.accounting import guarantee
+from angioshare.privacy.allowance import Allowance
 from angioshare.privacy.backward import Loss
-from angioshare.privacy.calibration import steps_for
 from angioshare.privacy.clipping import ClippedGradients
-from angioshare.privacy.events import Spend, merged
+from angioshare.privacy.events import Spend
 from angioshare.privacy.ledger import Ledger
 from angioshare.privacy.noise import GaussianNoise
 from angioshare.privacy.plan import PrivacyPlan
@@ -102,9 +102,8 @@ class PrivateEngine:
             raise PrivacyError(f"process {self._team.rank} is not the leader, who alone charges; give it no ledger")
         self._ledger, self._released = ledger, released
         self._planned = plan.steps if steps is None else steps
-        earlier = ledger.spends() if ledger is not None else []
-        self._of_this_run = merged(spend for spend in earlier if spend.run == run)
-        self._affordable = self._within_budget(tuple(merged(earlier)))
+        self._allowance = Allowance(plan, plan.event(), ledger, run, self._planned)
+        self._of_this_run = self._allowance.of_this_run
         self._made = 0
         self._reservation, self._reserved_left = 0, 0
         self._current: Draw | None = None
@@ -112,7 +111,7 @@ class PrivateEngine:
     @property
     def steps_left(self) -> int:
         """How many more draws are planned and affordable."""
-        return self._affordable - self._made
+        return self._allowance.left(self._made)
 
     def draw(self) -> Draw:
         """Charge a step, then draw who enters it.
@@ -146,11 +145,12 @@ class PrivateEngine:
         return self._current
 
     def _charged_draw(self) -> Draw:
-        if self.steps_left <= 0:
-            raise self._refusal()
-        if self._reserved_left == 0 and self._ledger is not None:
-            self._reserved_left = min(RESERVED_AT_ONCE, self.steps_left)
-            self._reservation = self._ledger.reserve(self.plan.event(), self.run, self._reserved_left)
+        if self._ledger is None:
+            self._allowance.look(self._made)
+        elif self._reserved_left == 0:
+            with self._ledger.turn():
+                self._reserved_left = min(RESERVED_AT_ONCE, self._allowance.look(self._made))
+                self._reservation = self._ledger.reserve(self.plan.event(), self.run, self._reserved_left)
         self._reserved_left -= 1
         self._made += 1
         return self._selector.draw()
@@ -216,7 +216,8 @@ class PrivateEngine:
         """Give back the steps that were reserved and never drawn; the engine makes no more."""
         if self._ledger is not None and self._reserved_left > 0:
             self._ledger.settle(self._reservation, self._reserved_left)
-        self._reserved_left, self._planned, self._affordable = 0, self._made, self._made
+        self._reserved_left, self._planned = 0, self._made
+        self._allowance.close(self._made)
 
     def __enter__(self) -> Self:
         return self
@@ -248,18 +249,3 @@ class PrivateEngine:
             or (len(groups) and not 0 <= int(groups.min()) <= int(groups.max()) < len(draw.indices))
         ):
             raise PrivacyError("groups must give for each real row a position in the draw's indices")
-
-    def _within_budget(self, earlier: tuple[Spend, ...]) -> int:
-        """How many of the planned steps the cohort's budget has room for."""
-        budget = self.plan.epsilon_budget
-        if budget is None:
-            return self._planned
-        return steps_for(budget, self.plan.delta_value, self.plan.event(), self._planned, earlier)
-
-    def _refusal(self) -> PrivacyError:
-        if self._affordable < self._planned:
-            return BudgetExceeded(
-                f"step {self._made + 1} of {self._planned} would lift epsilon for one {self.plan.unit} above "
-                f"epsilon_budget={self.plan.epsilon_budget}, all runs on the cohort together; raise it or stop here"
-            )
-        return PrivacyError(f"all {self._planned} planned steps have been made; plan more before you start")

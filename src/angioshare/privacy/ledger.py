@@ -3,14 +3,15 @@
 A step may run only after its line is on disk (fsync). So a kill at any moment counts too much or just right, never too
 little. To keep this cheap, steps are reserved in batches; on a clean stop what was not used is given back.
 
-One process at a time holds a ledger (an advisory lock); a second one is refused. The file says nothing about who the
-subjects are: it holds fingerprints of their scans, salted anew for each ledger.
+Several processes may have a ledger open, trainings side by side for example. Each writes its lines in its own turn,
+after reading those of the others (`journal.py`). The file says nothing about who the subjects are: it holds
+fingerprints of their scans, salted anew for each ledger.
 """
 
-import fcntl
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -19,19 +20,19 @@ from typing import Any, Self
 from angioshare.errors import LedgerError, SettingsError
 from angioshare.privacy import chain
 from angioshare.privacy.events import Spend, StepEvent
+from angioshare.privacy.journal import Journal
 from angioshare.privacy.registry import Registry, fingerprints
 from angioshare.privacy.statements import state
 from angioshare.privacy.unit import PrivacyStatement
 
 
 class Ledger:
-    """An open ledger, held by this process alone; make one with `Ledger.open`."""
+    """An open ledger, which other processes may have open too; make one with `Ledger.open`."""
 
-    def __init__(self, path: Path, handle: int, subjects: Mapping[str, str], registry: Registry | None) -> None:
-        self.path = path
-        self._handle: int | None = handle
+    def __init__(self, journal: Journal, subjects: Mapping[str, str], registry: Registry | None) -> None:
+        self.path = journal.path
+        self._journal = journal
         self._subjects, self._registry = dict(subjects), registry
-        self._size = 0
         self._lines: list[chain.Line] = []
 
     @classmethod
@@ -48,8 +49,8 @@ class Ledger:
             create: Begin a new ledger if there is none.
 
         Raises:
-            LedgerError: It is held by another process, edited, damaged, of another cohort, a copy, missing while it
-                must exist, or cannot be written.
+            LedgerError: It is edited, damaged, of another cohort, a copy, missing while it must exist, or cannot be
+                written.
             SettingsError: There are no subjects.
 
         Example:
@@ -61,15 +62,32 @@ class Ledger:
         """
         if not subjects:
             raise SettingsError("a ledger needs at least one subject; give the digests of the cohort's subjects")
-        ledger = cls(path, _acquire(path, create), subjects, registry)
+        ledger = cls(Journal.open(path, create), subjects, registry)
         try:
-            ledger._load()
+            with ledger._journal.turn():
+                try:
+                    ledger._load()
+                except BaseException:
+                    if path.exists() and path.stat().st_size == 0:
+                        path.unlink()  # made by this call; a refusal leaves nothing behind
+                    raise
         except BaseException:
-            if path.exists() and path.stat().st_size == 0:
-                path.unlink()  # made by this call; a refusal leaves nothing behind
-            ledger._release()
+            ledger._journal.close()
             raise
         return ledger
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold the ledger alone, and know all that other processes wrote; turns may be nested.
+
+        What is looked up and what is reserved within one turn belong together: nobody spends in between.
+
+        Raises:
+            LedgerError: The ledger was changed by somebody who does not keep to its rules, or is never let go of.
+        """
+        with self._journal.turn():
+            self._catch_up()
+            yield
 
     @property
     def id(self) -> str:
@@ -96,9 +114,10 @@ class Ledger:
         if steps < 1:
             raise SettingsError(f"steps={steps} must be at least 1 to be reserved")
         time = datetime.now(UTC).isoformat(timespec="seconds")
-        # What it costs stands first, so that a torn line can mostly still be read.
-        self._append({"kind": "reserve", "steps": steps, "event": event.to_json(), "run": run, "time": time})
-        return len(self._lines)
+        with self.turn():
+            # What it costs stands first, so that a torn line can mostly still be read.
+            self._append({"kind": "reserve", "steps": steps, "event": event.to_json(), "run": run, "time": time})
+            return len(self._lines)
 
     def settle(self, reservation: int, unused: int) -> None:
         """Give back the steps of a reservation that will never run.
@@ -111,14 +130,20 @@ class Ledger:
             LedgerError: That is more than was reserved, or it was settled before.
         """
         line = {"kind": "settle", "of": reservation, "unused": unused}
-        trial = [*self._lines, chain.encode(line, self._lines[-1])]
-        if chain.problems(trial):
-            raise LedgerError(f"reservation {reservation} cannot give back {unused} steps; nothing was changed")
-        if unused:
-            self._append(line)
+        with self.turn():
+            if chain.problems([*self._lines, chain.encode(line, self._lines[-1])]):
+                raise LedgerError(f"reservation {reservation} cannot give back {unused} steps; nothing was changed")
+            if unused:
+                self._append(line)
 
     def spends(self) -> list[Spend]:
-        """Everything that counts as spent on the cohort, one entry a reservation."""
+        """Everything that counts as spent on the cohort, by whichever process, one entry a reservation.
+
+        A closed ledger tells what it knew last.
+        """
+        if self._journal.is_open:
+            with self.turn():
+                return chain.spent(self._lines)
         return chain.spent(self._lines)
 
     def spent_by(self, run: str) -> list[Spend]:
@@ -133,15 +158,19 @@ class Ledger:
         """What is wrong with the chain on disk; empty if nothing is."""
         lines, _ = chain.parse(_content(self.path))
         return chain.problems(lines) + (
-            [] if lines == self._lines else ["the file on disk is not the one that this process has written"]
+            [] if lines[: len(self._lines)] == self._lines else ["the file on disk is not the one that was read before"]
         )
 
     def close(self) -> None:
         """Let go of the ledger; calling it twice is harmless."""
-        if self._handle is not None:
+        if not self._journal.is_open:
+            return
+        try:
             if self._registry is not None:
-                self._registry.record(self.path, self.id, self._lines, self._subjects)
-            self._release()
+                with self.turn():
+                    self._registry.record(self.path, self.id, self._lines, self._subjects)
+        finally:
+            self._journal.close()
 
     def __enter__(self) -> Self:
         return self
@@ -153,26 +182,39 @@ class Ledger:
 
     def _load(self) -> None:
         """Read the file, begin it if it is empty, and refuse what must not be gone on with."""
-        content = _content(self.path)
-        self._lines, cut = chain.parse(content)
-        self._size = len(content)
+        self._lines, cut = chain.parse(self._journal.unread())
         if cut and len(self._lines) == 1 and self._lines[0].kind != "genesis":
             # Killed while it was begun: nothing can have been reserved, since a reservation needs a whole first line.
-            os.ftruncate(self._fd(), 0)
-            self._lines, self._size, cut = [], 0, False
+            self._journal.restart()
+            self._lines, cut = [], False
         if not self._lines:
             self._check_registry("")
             self._begin()
         if found := chain.problems(self._lines):
             raise LedgerError(f"{self.path}: {found[0]} ({len(found)} problems): it was edited or damaged; restore it")
         self._check_registry(self.id)
-        if cut:
-            self._write(b"\n")
-            if self._lines[-1].value is None:
-                self._append({"kind": "torn"})
+        self._mend(cut)
         self._check_subjects()
         if self._registry is not None:
             self._registry.record(self.path, self.id, self._lines, self._subjects)
+
+    def _catch_up(self) -> None:
+        """Read what other processes wrote, and refuse it if it does not follow what was there."""
+        lines, cut = chain.parse(self._journal.unread())
+        if not lines:
+            return
+        if found := chain.problems([*self._lines, *lines]):
+            self._journal.close()
+            raise LedgerError(f"{self.path} was changed by somebody else while in use: {found[0]}; stop and restore it")
+        self._lines += lines
+        self._mend(cut)
+
+    def _mend(self, cut: bool) -> None:
+        """End a line that was cut short by a kill, and note that it was if it cannot be read."""
+        if cut:
+            self._journal.append(b"\n")
+            if self._lines[-1].value is None:
+                self._append({"kind": "torn"})
 
     def _check_registry(self, ledger: str) -> None:
         if self._registry is not None:
@@ -201,33 +243,8 @@ class Ledger:
     def _append(self, value: dict[str, Any]) -> None:
         """Chain a line to the last one and flush it to the disk."""
         line = chain.encode(value, self._lines[-1] if self._lines else None)
-        self._write(line.raw + b"\n")
+        self._journal.append(line.raw + b"\n")
         self._lines.append(line)
-
-    def _write(self, data: bytes) -> None:
-        """Write to the end and flush; after a failure nothing more may be written or charged."""
-        handle = self._fd()
-        try:
-            if os.fstat(handle).st_size != self._size:
-                raise LedgerError(f"{self.path} was changed by somebody else while in use; stop and restore it")
-            left = data
-            while left:
-                left = left[os.write(handle, left) :]
-            os.fsync(handle)
-        except OSError as error:
-            self._release()
-            raise LedgerError(f"cannot write {self.path}: {error.strerror}; free space, then start again") from error
-        self._size += len(data)
-
-    def _fd(self) -> int:
-        if self._handle is None:
-            raise LedgerError(f"{self.path} is closed; open it again before anything is charged")
-        return self._handle
-
-    def _release(self) -> None:
-        if self._handle is not None:
-            os.close(self._handle)  # frees the lock too
-            self._handle = None
 
 
 def read_lines(path: Path) -> list[chain.Line]:
@@ -244,24 +261,6 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise LedgerError(f"cannot read the ledger {path}: {error.strerror}; give its path with --ledger") from error
-
-
-def _acquire(path: Path, create: bool) -> int:
-    """Open the file for appending and lock it."""
-    try:
-        if create:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0), 0o600)
-    except OSError as error:
-        raise LedgerError(
-            f"cannot open the ledger {path}: {error.strerror}; choose another place with --ledger PATH"
-        ) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise LedgerError(f"the ledger {path} is in use by another process; wait for it or stop it") from error
-    return handle
 
 
 def _sync_folder(folder: Path) -> None:

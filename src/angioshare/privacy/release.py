@@ -99,13 +99,14 @@ def private_mean(
     if len(vectors) != plan.n_units:
         raise PrivacyError(f"{len(vectors)} vectors for n_units={plan.n_units}; give one for each unit of the plan")
     budget = plan.epsilon_budget
-    if budget is not None and not steps_for(budget, plan.delta_value, plan.event(), 1, tuple(ledger.spends())):
-        raise BudgetExceeded(
-            f"this release would lift epsilon for one {plan.unit} above epsilon_budget={budget}, all runs on the "
-            "cohort together; raise it or stop here"
-        )
     source = noise if noise is not None else GaussianNoise()
-    ledger.reserve(plan.event(), run, 1)
+    with ledger.turn():
+        if budget is not None and not steps_for(budget, plan.delta_value, plan.event(), 1, tuple(ledger.spends())):
+            raise BudgetExceeded(
+                f"this release would lift epsilon for one {plan.unit} above epsilon_budget={budget}, all runs on the "
+                "cohort together; raise it or stop here"
+            )
+        ledger.reserve(plan.event(), run, 1)
     total = torch.from_numpy(bounded_sum(vectors, plan.clip_norm))
     noised = source.add_to(total, plan.noise_std).numpy() / plan.n_units
     return Release(mean=noised, noise_std=plan.noise_std / plan.n_units)

@@ -28,9 +28,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from angioshare.errors import BudgetExceeded, PrivacyError, SettingsError
+from angioshare.errors import PrivacyError, SettingsError
 from angioshare.privacy.accounting import guarantee
-from angioshare.privacy.calibration import steps_for
+from angioshare.privacy.allowance import Allowance
 from angioshare.privacy.events import Spend, StepEvent, merged
 from angioshare.privacy.ledger import Ledger
 from angioshare.privacy.noise import GaussianNoise
@@ -85,10 +85,9 @@ class NoisyVotes:
         self._shape = (teachers, queries)
         self._ledger, self._run = ledger, run
         self._noise = noise if noise is not None else GaussianNoise()
-        self._planned = plan.steps if steps is None else steps
-        earlier = ledger.spends()
-        self._of_this_run = merged(spend for spend in earlier if spend.run == run)
-        self._affordable = self._within_budget(tuple(merged(earlier)))
+        planned = plan.steps if steps is None else steps
+        self._allowance = Allowance(self.plan, self.event(), ledger, run, planned)
+        self._of_this_run = self._allowance.of_this_run
         self._made = 0
 
     def event(self) -> StepEvent:
@@ -114,10 +113,10 @@ class NoisyVotes:
             PrivacyError: All planned steps have been made, or the votes are no votes.
             LedgerError: The step could not be charged on disk; then no teacher was asked.
         """
-        if self._made >= self._affordable:
-            raise self._refusal()
         # One line a step, since teachers take far longer than a line: a kill counts one step too many at most.
-        self._ledger.reserve(self.event(), self._run, 1)
+        with self._ledger.turn():
+            self._allowance.look(self._made)
+            self._ledger.reserve(self.event(), self._run, 1)
         self._made += 1
         votes = ask()
         if votes.dtype != np.bool_ or votes.shape != self._shape:
@@ -136,19 +135,4 @@ class NoisyVotes:
 
     def close(self) -> None:
         """End it; there is nothing to give back."""
-        self._planned = self._affordable = self._made
-
-    def _within_budget(self, earlier: tuple[Spend, ...]) -> int:
-        """How many of the planned steps the cohort's budget has room for."""
-        budget = self.plan.epsilon_budget
-        if budget is None:
-            return self._planned
-        return steps_for(budget, self.plan.delta_value, self.event(), self._planned, earlier)
-
-    def _refusal(self) -> PrivacyError:
-        if self._affordable < self._planned:
-            return BudgetExceeded(
-                f"step {self._made + 1} of {self._planned} would lift epsilon for one {self.plan.unit} above "
-                f"epsilon_budget={self.plan.epsilon_budget}, all runs on the cohort together; raise it or stop here"
-            )
-        return PrivacyError(f"all {self._planned} planned steps have been made; plan more before you start")
+        self._allowance.close(self._made)

@@ -127,11 +127,11 @@ def job_list(study: Study) -> Json:
 
 
 def _asks(study: Study, group: str, point: Point) -> dict[str, int]:
-    """Resources of a job in Snakemake's words; `ledger` lets one private training run at a time."""
+    """Resources of a job in Snakemake's words; `budget` lets one training with a budget run at a time."""
     settings = study.plan.measure if group == "measure" else study.plan.learn
     wanted = {"mem_mb": settings.memory_mb, "runtime": settings.minutes, "gpu": settings.gpus or None}
     found = {key: value for key, value in wanted.items() if value is not None}
-    return found | {"ledger": int(group == "learn" and point.private)}
+    return found | {"budget": int(group == "learn" and point.in_turn)}
 
 
 def _arguments(study: Study, jobs: int) -> list[str]:
@@ -139,7 +139,7 @@ def _arguments(study: Study, jobs: int) -> list[str]:
     return [
         *("--snakefile", str(workflow), "--directory", str(study.work)),
         *("--profile", str(study.work / "profile"), "--workflow-profile", "none"),
-        *("--jobs", str(jobs), "--resources", "ledger=1", "--scheduler", "greedy"),
+        *("--jobs", str(jobs), "--resources", "budget=1", "--scheduler", "greedy"),
         *("--rerun-triggers", "mtime", "--rerun-incomplete", "--keep-going", "--nolock"),
     ]
 

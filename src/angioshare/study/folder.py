@@ -173,7 +173,7 @@ def make_study(study: Study) -> None:
         "cohort": str(study.cohort),
         "second_sites": [str(site) for site in study.second_sites],
         "ledger": str(study.ledger) if study.ledger else "",
-        "points": {point.name: {"keeper": point.keeper, "private": point.private} for point in study.points},
+        "points": {point.name: {"keeper": point.keeper, "in_turn": point.in_turn} for point in study.points},
     }
     write_json(study.root / "study.json", identity, private=True)
     write_text(study.root / "study.toml", to_toml(study.plan))

@@ -1,7 +1,7 @@
 """One job of a study, as Snakemake calls it: some stages of one point, with progress and failure left in small files.
 
 A controller may have been killed while its jobs live on, here or on a cluster. So a job first waits for whoever works
-in its run folder, and private jobs wait for each other; then it does what is still missing, perhaps nothing.
+in its run folder, and jobs with a budget wait for each other; then it does what is still missing, perhaps nothing.
 """
 
 import fcntl
@@ -100,7 +100,7 @@ def run_job(root: Path, group: str, name: str, *, state: Path, log: Progress) ->
     try:
         with ExitStack() as held:
             _wait(lambda: held.enter_context(run.alone()), progress)
-            if group == "learn" and points[name]["private"]:
+            if group == "learn" and points[name]["in_turn"]:
                 _wait(lambda: held.enter_context(_private_turn(root)), progress)
             if keeper.root != run.root:
                 run.once("prepare", "cohort", lambda: _take_over(keeper, run))
@@ -129,13 +129,13 @@ def _wait(enter: Callable[[], object], progress: FileProgress) -> None:
 
 @contextmanager
 def _private_turn(root: Path) -> Iterator[None]:
-    """Hold the place of the one private training of this study: a ledger has one holder."""
+    """Hold the place of the one training of this study that may draw on the budget."""
     handle = os.open(root / "work" / "private.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise SettingsError("another private training of this study holds the ledger; wait for it") from error
+            raise SettingsError("another training of this study draws on the budget; wait for it") from error
         yield
     finally:
         os.close(handle)

@@ -34,6 +34,11 @@ class Point:
         """Whether its training charges the cohort's ledger."""
         return self.source.privacy is not None
 
+    @property
+    def in_turn(self) -> bool:
+        """Whether its training must not run beside another one that charges: a budget goes to whoever comes first."""
+        return self.source.privacy is not None and self.source.privacy.budget is not None
+
 
 def expand(plan: PlanSettings) -> tuple[Point, ...]:
     """Every point of a plan: baselines first, then the grid, seed by seed.

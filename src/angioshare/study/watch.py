@@ -64,7 +64,7 @@ class StageTimes:
         return fmean(alike) if alike else None
 
     def left(self, needed: Iterable[tuple[Point, str, float, float | None]], jobs: int) -> float | None:
-        """Time left of stages side by side; private trainings have no neighbour of their kind.
+        """Time left of stages side by side; trainings with a budget have no neighbour of their kind.
 
         Args:
             needed: Point, stage, part done in [0, 1], and seconds it will take by its own pace, if known.
@@ -76,7 +76,7 @@ class StageTimes:
             if whole is None:
                 return None
             total += whole * (1 - part)
-            if point.private and stage in LEARN:
+            if point.in_turn and stage in LEARN:
                 alone += whole * (1 - part)
         return max(total / jobs, alone)
 
