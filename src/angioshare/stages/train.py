@@ -38,7 +38,8 @@ from angioshare.types import FloatArray
 def train(run: Run, progress: Progress) -> None:
     """Train every source that is not trained yet.
 
-    Private sources are trained one after the other in one process, so that a budget goes to the first; others beside.
+    Private sources are trained one after the other in one process, so that a budget goes to the first; the others beside,
+    the longest first, by whoever is free.
     """
     run.require("prepare")
     if (team := join()).size > 1:
@@ -46,7 +47,8 @@ def train(run: Run, progress: Progress) -> None:
         return
     private = [source for source in run.config.sources if source.privacy]
     others = [source for source in run.config.sources if not source.privacy]
-    side_by_side(run, "train", [private, others], _train, _steps, progress)
+    others.sort(key=lambda source: -_steps(run, source))
+    side_by_side(run, "train", [private, *([source] for source in others)], _train, _steps, progress)
 
 
 def _train_together(run: Run, team: Team, progress: Progress) -> None:
