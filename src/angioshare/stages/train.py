@@ -38,8 +38,8 @@ from angioshare.types import FloatArray
 def train(run: Run, progress: Progress) -> None:
     """Train every source that is not trained yet.
 
-    Private sources are trained one after the other in one process, so that a budget goes to the first; the others beside,
-    the longest first, by whoever is free.
+    Private sources are trained one after the other in one process, so that a budget goes to the first; the others
+    beside, the longest first, by whoever is free.
     """
     run.require("prepare")
     if (team := join()).size > 1:
