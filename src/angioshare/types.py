@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 Provenance: TypeAlias = Literal["public", "dp", "unprotected"]
+"""What a number or picture reveals: nothing private, something under a guarantee, or anything at all."""
+
 REVEALING: tuple[Provenance, ...] = ("public", "dp", "unprotected")
 """From what reveals nothing of the cohort to what reveals most."""
-
-"""What a number or picture reveals: nothing private, something under a guarantee, or anything at all."""
 
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 ByteArray: TypeAlias = npt.NDArray[np.uint8]

@@ -1,5 +1,6 @@
 """Rule 10: charges are on disk first, nothing is forgotten, and edits, copies and splits of a ledger show."""
 
+import errno
 import json
 import os
 import shutil
@@ -301,6 +302,24 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("impatient")
 def test_nobody_writes_within_a_turn(path: Path) -> None:
     check_nobody_writes_within_a_turn(path)
+
+
+def test_a_file_system_without_locks_is_refused_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(handle: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("angioshare.privacy.journal.fcntl.flock", no_locks)
+    with pytest.raises(LedgerError, match="cannot lock"):
+        Ledger.open(path, subjects=SUBJECTS)
+
+
+@pytest.mark.parametrize("known", [1, 2, 3, 4])
+@pytest.mark.parametrize("edit", [change_steps, drop_a_line, swap_lines, give_back_twice])
+def test_lines_that_were_checked_hide_no_edit_of_later_ones(known: int, edit: Edit, written: Path) -> None:
+    lines, edited = read_lines(written), chain.parse(b"\n".join([*edit(written.read_bytes().splitlines()), b""]))[0]
+    assert chain.problems(lines, known) == []
+    if edited[:known] == lines[:known]:
+        assert chain.problems(edited, known) == chain.problems(edited) != []
 
 
 def lets_everybody_in(handle: int, path: Path) -> None:

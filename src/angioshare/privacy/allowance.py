@@ -45,7 +45,7 @@ class Allowance:
             BudgetExceeded: None, since one more would lift the cohort's total above its budget.
             PrivacyError: None, since all planned ones have been made.
         """
-        if self._ledger is not None:
+        if self._ledger is not None and self._plan.epsilon_budget is not None:
             self._count(self._ledger.spends(), made)
         if self.left(made) <= 0:
             raise self.refusal(made)

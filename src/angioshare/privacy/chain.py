@@ -65,11 +65,16 @@ def encode(value: dict[str, Any], previous: Line | None) -> Line:
     return Line(json.dumps(chained, separators=(",", ":")).encode(), chained)
 
 
-def problems(lines: list[Line]) -> list[str]:
-    """What is wrong with a chain; empty if nothing is. A torn line is no problem if it is the last or acknowledged."""
+def problems(lines: list[Line], checked: int = 0) -> list[str]:
+    """What is wrong with a chain; empty if nothing is. A torn line is no problem if it is the last or acknowledged.
+
+    Args:
+        lines: The whole chain.
+        checked: So many of its first lines are known to be right, and are not looked at again.
+    """
     found = [] if lines and lines[0].kind == "genesis" else ["line 1 is no genesis line"]
-    settled: set[int] = set()
-    for number, line in enumerate(lines, 1):
+    settled = {line.value["of"] for line in lines[:checked] if line.kind == "settle" and line.value}
+    for number, line in enumerate(lines[checked:], checked + 1):
         if line.value is None:
             if number < len(lines) and lines[number].kind != "torn":
                 found.append(f"line {number} cannot be read")

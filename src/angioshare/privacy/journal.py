@@ -136,11 +136,15 @@ def _lock(handle: int, path: Path) -> None:
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             if time.monotonic() > until:
                 raise LedgerError(
                     f"the ledger {path} is in use by another process for {PATIENCE_S:g} s; see whether it hangs"
                 ) from error
             time.sleep(_LOOK_AGAIN_S)
+        except OSError as error:
+            raise LedgerError(
+                f"cannot lock the ledger {path}: {error.strerror}; choose another file system with --ledger PATH"
+            ) from error
         else:
             return

@@ -131,7 +131,7 @@ class Ledger:
         """
         line = {"kind": "settle", "of": reservation, "unused": unused}
         with self.turn():
-            if chain.problems([*self._lines, chain.encode(line, self._lines[-1])]):
+            if chain.problems([*self._lines, chain.encode(line, self._lines[-1])], len(self._lines)):
                 raise LedgerError(f"reservation {reservation} cannot give back {unused} steps; nothing was changed")
             if unused:
                 self._append(line)
@@ -203,7 +203,8 @@ class Ledger:
         lines, cut = chain.parse(self._journal.unread())
         if not lines:
             return
-        if found := chain.problems([*self._lines, *lines]):
+        # A torn line that was the last one may be acknowledged by these, so the last known line is looked at again.
+        if found := chain.problems([*self._lines, *lines], len(self._lines) - 1):
             self._journal.close()
             raise LedgerError(f"{self.path} was changed by somebody else while in use: {found[0]}; stop and restore it")
         self._lines += lines
