@@ -19,6 +19,7 @@ import torch
 
 from angioshare import errors
 from angioshare.errors import AngioShareError
+from angioshare.heap import keep_freed_memory
 from angioshare.progress import Progress
 
 
@@ -90,6 +91,7 @@ def run_jobs(jobs: Sequence[Job], *, task: str, workers: int, progress: Progress
     total, left = sum(job.steps() for job in jobs), sum(job.steps() for job in waiting)
     progress.start(task, total, total - left)
     if workers <= 1 or len(waiting) <= 1:
+        keep_freed_memory()
         for job in waiting:
             job.run(StepsOnly(progress))
     else:
@@ -148,6 +150,7 @@ def _work(share: Sequence[Job], parent: Connection) -> None:
     """The life of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches the parent, which stops its workers
     torch.set_num_threads(1)
+    keep_freed_memory()
     telling = _Telling(parent)
     try:
         for job in share:

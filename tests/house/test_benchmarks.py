@@ -88,3 +88,12 @@ def test_a_library_that_is_not_installed_is_told_by_name(contenders, monkeypatch
         monkeypatch.setitem(sys.modules, library, None)
         with pytest.raises(peers.Missing, match=library.split(".")[0]):
             contenders[name].build(contenders[name].task(16, 2, 2))
+
+
+def test_heap_compares_both_ways_in_processes_that_take_turns():
+    call = [sys.executable, BENCHMARKS / "heap.py", "--rounds", "1", "--json"]
+    done = subprocess.run(call, capture_output=True, text=True, check=True)
+    work = json.loads(done.stdout)["work"]
+    assert set(work) == {"U-Net step", "critic step"}
+    for rows in work.values():
+        assert rows["freed memory is kept"]["faults"] < rows["as the C library does"]["faults"]

@@ -12,6 +12,7 @@ from angioshare.cohort.cohort import open_cohort
 from angioshare.cohort.split import make_split
 from angioshare.config import PrivacySettings, SourceSettings
 from angioshare.errors import SettingsError
+from angioshare.heap import keep_freed_memory
 from angioshare.patches.patchset import PatchSet
 from angioshare.patches.store import open_store, read_manifest
 from angioshare.privacy.calibration import auto_delta, calibrate_noise
@@ -60,6 +61,7 @@ def _train_together(run: Run, team: Team, progress: Progress) -> None:
         np.array([not run.finished("train", source.name) for source in run.config.sources]) if team.leads else None
     )
     sources = [source for source, left in zip(run.config.sources, todo, strict=True) if left]
+    keep_freed_memory()
     if team.leads:
         progress.start("train", sum(_steps(run, source) for source in sources))
     for source in sources:
