@@ -63,7 +63,7 @@ class HalfUnet(nn.Module):
             Shape (n, 1, h, w), in [0, 1].
         """
         height, width = image.shape[-2:]
-        x = functional.pad(image, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
+        x = self.padded(image)
         skips = []
         for level in self.down[:-1]:
             x = level(x)
@@ -73,6 +73,11 @@ class HalfUnet(nn.Module):
         for level, skip in zip(reversed(self.up), reversed(skips), strict=True):
             x = level(torch.cat((functional.interpolate(x, scale_factor=2.0, mode="nearest"), skip), dim=1))
         return torch.sigmoid(self.last(x))[..., :height, :width]
+
+    def padded(self, image: Tensor) -> Tensor:
+        """Repeat the edges of images (n, 1, h, w) until h and w can be halved at every level."""
+        height, width = image.shape[-2:]
+        return functional.pad(image, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
 
 
 def _level(inputs: int, outputs: int, dropout: float) -> nn.Sequential:

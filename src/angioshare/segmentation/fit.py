@@ -7,6 +7,7 @@ private side. No loss is shown or logged.
 
 import hashlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from angioshare.patches.patchset import PatchSet
 from angioshare.progress import Progress
 from angioshare.rng import seed_for, stream
 from angioshare.segmentation.augment import augment
+from angioshare.segmentation.folded import folded_forward
 from angioshare.segmentation.settings import UnetSettings
 from angioshare.segmentation.trained import TrainedUnet, TrainingRecord, read_record
 from angioshare.types import REVEALING, IntArray
@@ -90,12 +92,13 @@ class Unet:
         steps = settings.total_steps(len(patches))
         device = torch.device(self.device)
         optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
+        forward = partial(folded_forward, network) if device.type == "cpu" else network
         progress.start("U-Net", steps)
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(seed_for(seed, "unet", "dropout"))
             network.train()
             for image, label in batches(patches, settings, seed, steps):
-                loss = soft_dice_loss(network(trained.standardised(image.to(device))), label.to(device))
+                loss = soft_dice_loss(forward(trained.standardised(image.to(device))), label.to(device))
                 optimiser.zero_grad()
                 torch.autograd.backward(loss)
                 optimiser.step()

@@ -1,9 +1,11 @@
+from functools import partial
+
 import pytest
 import torch
 
 from angioshare.models.unet import HalfUnet
 from angioshare.segmentation import folded
-from angioshare.segmentation.folded import FoldedUnet
+from angioshare.segmentation.folded import FoldedUnet, folded_forward
 
 
 def with_biases(network: HalfUnet) -> HalfUnet:
@@ -22,6 +24,23 @@ def test_the_folded_network_is_the_same_function(channels, shape):
     image = torch.randn(shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     with torch.no_grad():
         torch.testing.assert_close(FoldedUnet(network.double())(image), network(image), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("channels", [(3, 5), (2, 4, 8), (4, 4, 6, 6, 9)])
+@pytest.mark.parametrize("shape", [(1, 1, 16, 16), (3, 1, 33, 20), (2, 1, 1, 7)])
+def test_folded_training_has_the_same_function_dropout_and_gradients(channels, shape):
+    network = with_biases(HalfUnet(channels, dropout=0.3, seed=1)).double().train()
+    network.to(memory_format=torch.channels_last)  # as in training: masks of dropout are drawn in the order of memory
+    image = torch.randn(shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    found = []
+    for forward in (network, partial(folded_forward, network)):
+        network.zero_grad()
+        torch.manual_seed(4)  # the same pixels are dropped
+        probability = forward(image)
+        probability.square().sum().backward()
+        found.append([probability.detach(), *(weight.grad for weight in network.parameters())])
+    for ours, plain in zip(*found, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("fused", [True, False])
