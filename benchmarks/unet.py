@@ -1,4 +1,4 @@
-"""Claim: a training step of the half U-Net is faster with doubling, joining and convolving in one transposed convolution.
+"""Claim: a training step of the half U-Net is faster where one transposed convolution doubles, joins and convolves.
 
 The same network and batch (32 patches of 96 x 96, channels 8 to 128, channels-last), forward, backward and Adam.
 """
