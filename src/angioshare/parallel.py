@@ -10,7 +10,8 @@ import json
 import multiprocessing
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Protocol
@@ -95,26 +96,27 @@ def run_jobs(jobs: Sequence[Job], *, task: str, workers: int, progress: Progress
         for job in waiting:
             job.run(StepsOnly(progress))
     else:
-        longest_first = sorted(waiting, key=lambda job: job.steps(), reverse=True)
-        _in_processes([longest_first[first::workers] for first in range(min(workers, len(waiting)))], progress)
+        _in_processes(sorted(waiting, key=lambda job: job.steps(), reverse=True), workers, progress)
     progress.finish()
 
 
-def _in_processes(shares: list[list[Job]], progress: Progress) -> None:
-    """One process per share; the first failure stops all."""
+def _in_processes(jobs: list[Job], workers: int, progress: Progress) -> None:
+    """Hand the jobs out in order, the next to whoever is free; the first failure stops all."""
     context = multiprocessing.get_context("spawn")
+    queue = iter(jobs)
     running: dict[Connection, BaseProcess] = {}
     try:
-        for share in shares:
-            ours, theirs = context.Pipe(duplex=False)
-            process = context.Process(target=_work, args=(share, theirs), daemon=True)
+        for job in islice(queue, workers):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_work, args=(theirs,), daemon=True)
             process.start()
             theirs.close()
             running[ours] = process
+            ours.send(job)
         while running:
             spoke = wait(list(running))
             for ours in [connection for connection in running if connection in spoke]:
-                if not _heard(ours, progress):
+                if not _heard(ours, queue, progress):
                     _ended_well(running.pop(ours))
     finally:
         for worker in running.values():
@@ -123,10 +125,13 @@ def _in_processes(shares: list[list[Job]], progress: Progress) -> None:
             worker.join()
 
 
-def _heard(worker: Connection, progress: Progress) -> bool:
+def _heard(worker: Connection, queue: Iterator[Job], progress: Progress) -> bool:
     """Take one message of a worker; False when it has hung up."""
     try:
         message = json.loads(worker.recv_bytes())
+        if "free" in message:
+            worker.send(next(queue, None))
+            return True
     except (EOFError, OSError):
         worker.close()
         return False
@@ -146,15 +151,24 @@ def _ended_well(process: BaseProcess) -> None:
         )
 
 
-def _work(share: Sequence[Job], parent: Connection) -> None:
-    """The life of a worker process."""
+def _work(parent: Connection) -> None:
+    """The life of a worker process: one job after the other, until there is none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt reaches the parent, which stops its workers
     torch.set_num_threads(1)
     keep_freed_memory()
     telling = _Telling(parent)
     try:
-        for job in share:
+        while (job := _next_of(parent)) is not None:
             job.run(StepsOnly(telling))
+            telling.tell({"free": 1})
     except Exception as error:
         text = str(error) if isinstance(error, AngioShareError) else f"a worker failed: {error!r}"
         telling.tell({"error": type(error).__name__, "text": text})
+
+
+def _next_of(parent: Connection) -> Job | None:
+    try:
+        job: Job | None = parent.recv()
+    except (EOFError, OSError):
+        os._exit(1)  # the parent is gone
+    return job

@@ -39,6 +39,8 @@ class Touch:
     def run(self, progress):
         for _ in range(self.count):
             progress.advance()
+        while self.then == "wait for others" and not all(self.path.with_name(name).exists() for name in "bcd"):
+            time.sleep(0.05)
         if self.then == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         if self.then == "refuse":
@@ -163,3 +165,11 @@ def test_workers_end_when_their_parent_is_killed(touch, tmp_path):
         finally:
             parent.kill()
     assert all(ended(worker) for worker in workers)
+
+
+def test_who_is_free_takes_the_next_job(touch, tmp_path):
+    # Handed out beforehand, c would wait behind a, which waits for it.
+    jobs = [touch(tmp_path / "a", count=5, then="wait for others"), *(touch(tmp_path / name) for name in "bcd")]
+    assert run(jobs, workers=2).steps == 14
+    by = {name: (tmp_path / name).read_text() for name in "abcd"}
+    assert by["b"] == by["c"] == by["d"] != by["a"]
