@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -112,7 +113,8 @@ def _in_processes(jobs: list[Job], workers: int, progress: Progress) -> None:
             process.start()
             theirs.close()
             running[ours] = process
-            ours.send(job)
+            with suppress(OSError):  # a worker that died at once is noticed below
+                ours.send(job)
         while running:
             spoke = wait(list(running))
             for ours in [connection for connection in running if connection in spoke]:
