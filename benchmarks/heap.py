@@ -1,7 +1,7 @@
 """Claim: training is faster where the C library keeps freed memory, since steps ask for the same blocks again.
 
-A U-Net step of 32 patches and an iteration of the WGAN without privacy, both of 96 x 96, each in processes of its own
-that take turns, because a process cannot go back to the default.
+A U-Net step of 32 patches and a gradient of the published critic without privacy, both of 96 x 96, each in processes of
+its own that take turns, because a process cannot go back to the default.
 """
 
 import argparse
@@ -18,28 +18,16 @@ import torch
 
 import peers
 from angioshare.heap import keep_freed_memory
-from angioshare.models.unet import HalfUnet
-from angioshare.segmentation.fit import soft_dice_loss
+from angioshare.segmentation.folded import folded_forward
+from unet import batch, step_of
 
 KEPT, LEFT = "freed memory is kept", "as the C library does"
 STEPS = 8
 
 
 def unet_step() -> Callable[[], object]:
-    """One step of a narrow U-Net in the layout of training."""
-    network = HalfUnet((8, 16, 32, 64, 128), 0.0, seed=1)
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
-    image = torch.randn(32, 1, 96, 96)
-    label = (torch.rand(32, 1, 96, 96) > 0.95).float()
-
-    def step() -> None:
-        loss = soft_dice_loss(network(image), label)
-        optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        optimiser.step()
-
-    return step
+    """One step of a narrow U-Net as trainings take it."""
+    return step_of(folded_forward, *batch())
 
 
 def critic_step() -> Callable[[], object]:

@@ -19,6 +19,11 @@ CHANNELS = (8, 16, 32, 64, 128)
 PLAIN, FOLDED = "as written: repeat, join, convolve", "folded"
 
 
+def batch() -> tuple[Tensor, Tensor]:
+    """Images and labels of 32 patches."""
+    return torch.randn(32, 1, 96, 96), (torch.rand(32, 1, 96, 96) > 0.95).float()
+
+
 def step_of(forward: Callable[[HalfUnet, Tensor], Tensor], image: Tensor, label: Tensor) -> Callable[[], object]:
     """One step of training with a way forward."""
     network = HalfUnet(CHANNELS, 0.0, seed=1)
@@ -40,8 +45,7 @@ def main() -> None:
     options = arguments(__doc__ or "", rounds=15)
     torch.set_num_threads(1)
     keep_freed_memory()
-    image = torch.randn(32, 1, 96, 96)
-    label = (torch.rand(32, 1, 96, 96) > 0.95).float()
+    image, label = batch()
     ways = {PLAIN: HalfUnet.__call__, FOLDED: folded_forward}
     steps = {name: step_of(forward, image, label) for name, forward in ways.items()}
     tell("U-Net training step", interleaved(steps, options.rounds), PLAIN, options.json)

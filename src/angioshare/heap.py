@@ -20,7 +20,8 @@ def keep_freed_memory() -> bool:
         Whether it will: not where another C library is used (macOS, musl), nor where the environment chooses otherwise
         by `MALLOC_TRIM_THRESHOLD_` or `MALLOC_MMAP_THRESHOLD_`.
 
-    Edge cases: called twice, it does the same again. The process never shrinks below its peak.
+    Edge cases: called twice, it does the same again. The process never shrinks below its peak,
+        and blocks of tens of MiB may leave gaps: 400 MiB in use can hold 1.1 GiB, which then stays so.
 
     References:
         mallopt(3).

@@ -39,7 +39,10 @@ class Touch:
     def run(self, progress):
         for _ in range(self.count):
             progress.advance()
+        until = time.monotonic() + 120
         while self.then == "wait for others" and not all(self.path.with_name(name).exists() for name in "bcd"):
+            if time.monotonic() > until:
+                raise SettingsError("the others never came")
             time.sleep(0.05)
         if self.then == "die":
             os.kill(os.getpid(), signal.SIGKILL)

@@ -63,16 +63,20 @@ class HalfUnet(nn.Module):
             Shape (n, 1, h, w), in [0, 1].
         """
         height, width = image.shape[-2:]
+        x, skips = self.way_down(image)
+        for level, skip in zip(reversed(self.up), reversed(skips), strict=True):
+            x = level(torch.cat((functional.interpolate(x, scale_factor=2.0, mode="nearest"), skip), dim=1))
+        return torch.sigmoid(self.last(x))[..., :height, :width]
+
+    def way_down(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The coarsest map of images (n, 1, h, w), and the maps of the finer levels, finest first."""
         x = self.padded(image)
         skips = []
         for level in self.down[:-1]:
             x = level(x)
             skips.append(x)
             x = functional.max_pool2d(x, 2)
-        x = self.down[-1](x)
-        for level, skip in zip(reversed(self.up), reversed(skips), strict=True):
-            x = level(torch.cat((functional.interpolate(x, scale_factor=2.0, mode="nearest"), skip), dim=1))
-        return torch.sigmoid(self.last(x))[..., :height, :width]
+        return self.down[-1](x), skips
 
     def padded(self, image: Tensor) -> Tensor:
         """Repeat the edges of images (n, 1, h, w) until h and w can be halved at every level."""

@@ -30,13 +30,7 @@ def folded_forward(network: HalfUnet, image: Tensor) -> Tensor:
         >>> bool(torch.allclose(folded_forward(network, image), network(image), atol=1e-6))
         True
     """
-    x = network.padded(image)
-    skips = []
-    for level in network.down[:-1]:
-        x = level(x)
-        skips.append(x)
-        x = functional.max_pool2d(x, 2)
-    x = network.down[-1](x)
+    x, skips = network.way_down(image)
     for level, skip in zip(reversed(network.up), reversed(skips), strict=True):
         first, *others = level.children()
         assert isinstance(first, nn.Conv2d)
