@@ -93,9 +93,9 @@ def _private(statement: PrivacyStatement | None) -> bool:
 def _record_may_leave(record: Record, content: ReportContent) -> bool:
     """Whether a number may leave: public, or under the guarantee of the source that it speaks of.
 
-    A score on a real subject is under no source's guarantee, whatever it is called; nor is a time.
+    A score on a real subject is under no source's guarantee, whatever it is called; nor is what the work cost.
     """
-    if record.metric == "wall_time":
+    if record.metric in ("wall_time", "peak_memory"):
         return False
     if record.provenance == "dp":
         scored = bool(record.subject) or record.stage in ("segment", "evaluate")

@@ -1,7 +1,8 @@
 """How distal vessels grow: a tree through scattered places that is short in total and short to each end.
 
 The rule is the Prim-Dijkstra trade-off (Alpert et al. 1995), which Cuntz et al. (2010) found in neurons and which gives
-vessels their look: with balance 0 the shortest tree, with 1 the shortest ways.
+vessels their look: with balance 0 the shortest tree, with 1 the shortest ways. A tree that is grown through all places
+and cut back to the ways to a few of them runs long, winding courses, as cortical arteries do.
 """
 
 import heapq
@@ -10,7 +11,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from angioshare.simulator.head import Head
-from angioshare.types import FloatArray, IntArray
+from angioshare.types import BoolArray, FloatArray, IntArray
 
 _NEIGHBOURS = 9
 _LONGEST_MM = 16.0
@@ -56,6 +57,27 @@ def grow(
                 heapq.heappush(heap, (step + balance * length, there, node, length + step))
     reached = np.array(order, dtype=np.int64)
     return reached - len(roots), np.array(parent, dtype=np.int64)[reached]
+
+
+def ways_to(order: IntArray, parents: IntArray, n_roots: int, ends: IntArray) -> BoolArray:
+    """Return which of the reached places (m,) lie on the way from a root to one of the ends.
+
+    Args:
+        order: Places in the order they were reached, as `grow` returns them.
+        parents: Their parents, as `grow` returns them.
+        n_roots: How many roots there were.
+        ends: Places to be kept with their ways; those that were not reached count for nothing.
+
+    Example:
+        >>> ways_to(np.array([0, 1, 2]), np.array([0, 1, 1]), 1, np.array([2])).tolist()
+        [True, False, True]
+    """
+    wanted = np.zeros(max(int(order.max(initial=-1)), int(ends.max(initial=-1))) + 1, bool)
+    wanted[ends] = True
+    for place, parent in zip(order[::-1].tolist(), parents[::-1].tolist(), strict=True):
+        if wanted[place] and parent >= n_roots:
+            wanted[parent - n_roots] = True
+    return np.asarray(wanted[order])
 
 
 def _edges(

@@ -8,7 +8,7 @@ References:
 
 import numpy as np
 
-from angioshare.simulator.arbor import grow
+from angioshare.simulator.arbor import grow, ways_to
 from angioshare.simulator.fields import smooth_field
 from angioshare.simulator.head import HIGH_MM, LOW_MM, Head
 from angioshare.simulator.parameters import SimulatorParameters
@@ -31,8 +31,8 @@ _MIDDLES = {
     "ACA": ((3, 50, 20), (3, 25, 52), (3, -20, 65), (16, 48, 40), (18, 20, 62), (3, -48, 60), (8, 40, -2), (3, 58, 5)),
     "PCA": ((8, -80, 10), (22, -62, -4), (30, -45, -12), (28, -25, -20), (15, -95, 12), (42, -62, -8), (5, -72, 30)),
 }
-# Factors on the number of branches, so that ACA, PCA and MCA have lengths about as 1 : 2 : 4 (Wright et al. 2013).
-_FULLNESS = {"ACA": 0.5, "PCA": 1.2, "MCA": 1.9}
+# Factors on the number of ends, so that ACA, PCA and MCA have lengths about as 1 : 2 : 4 (Wright et al. 2013).
+_FULLNESS = {"ACA": 0.75, "PCA": 1.2, "MCA": 1.9}
 _HIND_MIDDLES = {
     "SCA": ((14, -55, -8), (30, -62, -10), (8, -75, -12)),
     "AICA": ((35, -45, -28), (42, -58, -30)),
@@ -121,14 +121,14 @@ def _add_branches(
         radius = bearing[0].radius_mm
         ends = (radius / (tree.terminal_radius_mm * tree.radius_scale)) ** tree.murray_exponent
         fullness = _FULLNESS.get(territory.split("-")[0], 1.0)
-        wanted = max(int(2.2 * tree.density * fullness * ends), 4)
-        mine = np.flatnonzero(owner == territory)
-        mine = rng.permutation(mine)[:wanted]
+        wanted = max(int(tree.density * fullness * ends), 4)
+        mine = rng.permutation(np.flatnonzero(owner == territory))
         roots = [i for trunk in bearing if trunk.bears for i in builder.members[trunk.name][2:]]
         if len(mine) < 3 or not roots:
             continue
         order, parents = grow(np.array([builder.points[i] for i in roots]), places[mine], head, tree.path_balance, rng)
-        builder.add_arbor(territory, roots, places[mine], order, parents)
+        kept = ways_to(order, parents, len(roots), np.arange(min(wanted, len(mine))))
+        builder.add_arbor(territory, roots, places[mine], order[kept], parents[kept])
 
 
 def _territories(places: FloatArray, head: Head) -> np.ndarray:

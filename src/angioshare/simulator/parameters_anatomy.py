@@ -137,12 +137,12 @@ class TreeParameters(Settings):
         says="Trade of total length (0) against the length of the way to each end (1) as the tree grows.",
     )
     density: float = quantity(
-        1.2,
-        0.2,
-        3.0,
+        0.3,
+        0.05,
+        1.5,
         unit="1",
         source="Wright et al. 2013",
-        says="Number of distal branches against what Murray's law asks.",
+        says="Number of distal ends against what Murray's law asks.",
     )
 
 

@@ -222,6 +222,14 @@ class ReaderParameters(Settings):
     least_width_voxel: float = quantity(
         1.5, 0.0, 3.0, unit="voxel", source="Livne et al. 2019", says="What is drawn is drawn at least this wide."
     )
+    continuity: float = quantity(
+        0.8,
+        0.0,
+        1.0,
+        unit="1",
+        source="Hilbert et al. 2020",
+        says="How much less a voxel needs that holds a vessel's middle; 1 draws every vessel without gaps.",
+    )
     hand_mm: float = quantity(
         0.12, 0.0, 0.6, unit="mm", source="Hilbert et al. 2020", says="SD of the drawn radius along a vessel."
     )

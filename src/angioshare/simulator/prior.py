@@ -46,7 +46,7 @@ class Span:
 _WIDE = {
     "anatomy.sulcus_width_mm": Span(0.3, 2.2),
     "anatomy.ventricle_scale": Span(0.6, 1.8, "log"),
-    "tree.density": Span(0.7, 2.4, "log"),
+    "tree.density": Span(0.08, 1.0, "log"),
     "tree.tortuosity_mm": Span(0.5, 2.2, "log"),
     "tree.winding_length_mm": Span(3.5, 9.0),
     "tree.terminal_radius_mm": Span(0.2, 0.35, "log"),
@@ -94,6 +94,7 @@ _WIDE = {
     "reader.smallest_radius_mm": Span(0.1, 0.45),
     "reader.smallest_contrast": Span(0.0, 0.5),
     "reader.coverage": Span(0.25, 0.6),
+    "reader.continuity": Span(0.0, 1.0),
     "reader.least_width_voxel": Span(0.8, 2.2),
     "reader.hand_mm": Span(0.0, 0.25),
     "reader.speck_voxels": Span(1.0, 30.0),

@@ -1,4 +1,4 @@
-"""How a site's readers draw the label: thickness, what they leave out, specks that they erase."""
+"""How a site's readers draw the label: thickness, gaps, what they leave out, specks that they erase."""
 
 import numpy as np
 from scipy import ndimage
@@ -8,8 +8,8 @@ from angioshare.simulator.grid import Grid
 from angioshare.simulator.head import HIGH_MM, LOW_MM
 from angioshare.simulator.parameters import SimulatorParameters
 from angioshare.simulator.raster import Beads, disc_share, draw, voxel_blur
-from angioshare.simulator.tree import VesselTree, pass_down
-from angioshare.types import BoolArray, ByteArray, FloatArray
+from angioshare.simulator.tree import VesselTree, down_sum, pass_down
+from angioshare.types import BoolArray, ByteArray, FloatArray, IntArray
 
 
 def draw_label(
@@ -43,9 +43,22 @@ def draw_label(
     peak = disc_share(np.zeros(len(true_mm)), grid.scale * true_mm / voxel_blur(beads, grid))
     contrast = peak * (beads.of(tree, relative_signal) - 1)
     visible = (true_mm >= reader.smallest_radius_mm) & (contrast >= reader.smallest_contrast)
-    visible &= ~_missed(parameters, tree, rng)[beads.node]
+    # Who sees the far part of a vessel has followed it there.
+    seen = np.bincount(beads.node[visible], minlength=len(tree.parent)) > 0
+    followed = down_sum(tree.parent, seen.astype(np.float64)) > 0
+    visible = followed[beads.node] & ~_missed(parameters, tree, rng)[beads.node]
     share, _ = draw(beads, drawn, grid, visible)
-    return erase_specks((share > reader.coverage) & mask, reader.speck_voxels)
+    label = share > reader.coverage
+    middle = _under(beads, visible, grid)
+    label[middle] |= share[middle] > reader.coverage * (1 - reader.continuity)
+    return erase_specks(label & mask, reader.speck_voxels)
+
+
+def _under(beads: Beads, visible: BoolArray, grid: Grid) -> tuple[IntArray, ...]:
+    """Voxels that hold the middle of what is visible."""
+    place = np.rint((beads.points_mm[visible] - grid.origin_mm) / np.array(grid.spacing_mm)).astype(np.int64)
+    inside = np.all((place >= 0) & (place < np.array(grid.shape)), axis=1)
+    return tuple(place[inside].T)
 
 
 def erase_specks(label: BoolArray, smallest: int) -> ByteArray:

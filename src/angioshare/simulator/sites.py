@@ -36,7 +36,7 @@ SITE_2 = SimulatorParameters(
 )
 
 _DEMO_ANATOMY = AnatomyParameters(head_scale=0.5)
-_DEMO_TREE = TreeParameters(radius_scale=1.5, density=0.7)
+_DEMO_TREE = TreeParameters(radius_scale=1.5, density=0.15)
 
 DEMO_1 = SimulatorParameters(
     anatomy=_DEMO_ANATOMY,
@@ -74,7 +74,7 @@ DEMO_2 = SimulatorParameters(
 
 DEMO_3 = SimulatorParameters(
     anatomy=_DEMO_ANATOMY,
-    tree=TreeParameters(radius_scale=1.4, density=0.8),
+    tree=TreeParameters(radius_scale=1.4, density=0.2),
     contrast=ContrastParameters(tr_ms=22.0, te_ms=3.9, flip_deg=18.0),
     acquisition=AcquisitionParameters(
         matrix_i=96,

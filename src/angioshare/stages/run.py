@@ -26,6 +26,7 @@ from time import perf_counter
 
 from angioshare.config import Config, SourceSettings
 from angioshare.errors import SettingsError
+from angioshare.peak import PeakMemory
 from angioshare.records import Record, write_records
 from angioshare.rundir import locked, read_json, write_json
 
@@ -107,20 +108,22 @@ class Run:
             )
 
     def once(self, stage: str, item: str, work: Callable[[], Sequence[Record]]) -> bool:
-        """Do an item of a stage unless it is finished; its records and wall time are written in one piece.
+        """Do an item of a stage unless it is finished; its records, wall time and peak memory are written in one piece.
 
         Returns:
             Whether anything was done.
         """
         if self.finished(stage, item):
             return False
-        began = perf_counter()
+        began, peak = perf_counter(), PeakMemory()
         records = list(work())
+        cost = {"wall_time": (perf_counter() - began, "s"), "peak_memory": (peak.mb(), "MB")}
         source = "" if item in ("cohort", "pages") else item
-        records.append(
-            Record(stage=stage, metric="wall_time", value=perf_counter() - began, unit="s", trained_on=source,
+        records += [
+            Record(stage=stage, metric=metric, value=value, unit=unit, trained_on=source,
                    seed=self.config.seed, provenance="unprotected")
-        )  # fmt: skip
+            for metric, (value, unit) in cost.items() if value is not None
+        ]  # fmt: skip
         write_json(self.done(stage, item), {"records": [asdict(record) for record in records]}, private=True)
         self.collect()
         return True

@@ -33,11 +33,12 @@ def test_filter_drops_settings_that_tell_of_a_machine_or_a_subject(content):
     assert "steps = 20" in settings
 
 
-def test_no_time_leaves_whatever_its_provenance_says(content):
-    timed = Record(stage="train", metric="wall_time", value=30.0, unit="s", provenance="public")
+@pytest.mark.parametrize("metric", ["wall_time", "peak_memory"])
+def test_no_cost_leaves_whatever_its_provenance_says(content, metric):
+    timed = Record(stage="train", metric=metric, value=30.0, provenance="public")
     clean = shareable(replace(content, records=(*content.records, timed), stage_seconds={}))
-    assert not [record for record in clean.records if record.metric == "wall_time"]
-    assert "train: wall_time (1 numbers)" in clean.left_out
+    assert not [record for record in clean.records if record.metric == metric]
+    assert f"train: {metric} (1 numbers)" in clean.left_out
     with pytest.raises(PrivacyError):
         shareable_page(replace(clean, records=(*clean.records, timed)))
 

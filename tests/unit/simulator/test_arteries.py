@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 
+from angioshare.simulator.arbor import grow, ways_to
+
 # Radii in mm: mean diameters of the sources named in `parameters_anatomy`, halved, with two standard deviations.
 PUBLISHED = {
     "M1": (1.0, 1.8),
@@ -94,6 +96,29 @@ def test_all_arteries_have_metres_of_visible_length(people):
         assert 3.5e3 < lengths(person.tree)[seen].sum() < 12e3
 
 
+def test_anterior_posterior_and_middle_arteries_are_as_long_as_one_two_four(people):
+    """Lengths in BraVa's reconstructions (Wright et al. 2013)."""
+    sums = {name: sum(lengths(p.tree)[named(p.tree, name)].sum() for p in people) for name in ("ACA", "PCA", "MCA")}
+    assert 1.4 < sums["PCA"] / sums["ACA"] < 2.8
+    assert 3 < sums["MCA"] / sums["ACA"] < 5.3
+
+
+def test_ways_to_ends_are_all_that_is_kept_of_a_grown_tree(people):
+    head, places = people[0].head, people[0].places[::4]
+    roots = np.array([[20.0, 0.0, -10.0], [-20.0, 0.0, -10.0]])
+    order, parents = grow(roots, places, head, 0.35, np.random.default_rng(0))
+    ends = np.random.default_rng(1).choice(len(places), 25, replace=False)
+    above = dict(zip(order.tolist(), (parents - len(roots)).tolist(), strict=True))
+    expected = set()
+    for end in set(ends.tolist()) & set(above):
+        while end >= 0:
+            expected.add(end)
+            end = above[end]
+    kept = ways_to(order, parents, len(roots), ends)
+    assert set(order[kept].tolist()) == expected
+    assert 25 < len(expected) < len(order)
+
+
 def test_people_and_sides_differ(people):
     widths = np.array([[p.tree.radius_mm[p.tree.of(f"M1-{s}")][0] for s in ("left", "right")] for p in people])
     assert np.unique(widths).size == widths.size
@@ -126,7 +151,7 @@ def test_variants_occur_as_often_as_asked(make_person):
 
 @pytest.mark.parametrize(
     ("name", "low", "high"),
-    [("tree__density", 0.4, 1.6), ("tree__terminal_radius_mm", 0.4, 0.25), ("tree__tortuosity_mm", 0, 2)],
+    [("tree__density", 0.1, 0.6), ("tree__terminal_radius_mm", 0.4, 0.25), ("tree__tortuosity_mm", 0, 2)],
 )
 def test_density_terminal_radius_and_tortuosity_lengthen_the_tree(make_person, name, low, high):
     short, long = (lengths(make_person(4, **{name: value}).tree).sum() for value in (low, high))
