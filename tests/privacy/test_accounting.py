@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import dp_accounting
 import numpy as np
 import pytest
 from dp_accounting.pld import PLDAccountant
+from dp_accounting.pld import privacy_loss_distribution as pld
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
@@ -111,6 +113,52 @@ def test_full_draws_cost_what_the_closed_form_says(noise: float, steps: int) -> 
     closed = gaussian_epsilon(math.sqrt(steps) / noise, 1e-5)
     assert of_patch([spend(noise, 1.0, steps)], 1e-5) == pytest.approx(closed, rel=1e-3)
     assert of_patch([spend(noise, 1.0, steps)], 1e-5) >= closed - 1e-6
+
+
+def gaussian_delta(mu: float, epsilon: float) -> float:
+    """Delta of the Gaussian mechanism in closed form, by logarithms that bear any epsilon."""
+    taken = epsilon + stats.norm.logcdf(-epsilon / mu - mu / 2)
+    return float(stats.norm.cdf(mu / 2 - epsilon / mu) - math.exp(taken))
+
+
+ReadOff = Callable[[Any, float], float]
+
+
+def check_huge_epsilons_are_true_and_finite(read_off: ReadOff) -> None:
+    """An exponential of more than 708 overflows; delta at what is read off must still be the one that was asked for."""
+    for mu in (30.0, 33.0, 33.5, 34.0, 34.5, 40.0, 200.0):
+        loss = pld.from_gaussian_mechanism(1 / mu, value_discretization_interval=0.01)
+        epsilon = read_off(loss, 2e-5)
+        assert math.isfinite(epsilon)
+        assert gaussian_delta(mu, epsilon - 0.02) > 0.99 * 2e-5
+        assert gaussian_delta(mu, epsilon) <= 2e-5
+
+
+def by_library_alone(total: Any, delta: float) -> float:
+    with np.errstate(over="ignore"):
+        return float(total.get_epsilon_for_delta(delta))
+
+
+def from_below(total: Any, delta: float) -> float:
+    """Halves in upon epsilon and returns the end at which delta is still too large."""
+    return accounting.read_off(total, delta) * (1 - 1e-3)
+
+
+def test_huge_epsilons_are_true_and_finite() -> None:
+    check_huge_epsilons_are_true_and_finite(accounting.read_off)
+
+
+@pytest.mark.parametrize("mutant", [by_library_alone, from_below])
+def test_check_of_huge_epsilons_catches(mutant: ReadOff) -> None:
+    with pytest.raises(AssertionError):
+        check_huge_epsilons_are_true_and_finite(mutant)
+
+
+def test_little_noise_costs_a_finite_epsilon_that_grows_with_every_step() -> None:
+    event = StepEvent(unit="patch", sampling_probability=32 / 3600, noise_multiplier=0.1, patches_per_subject=300)
+    found = [guarantee([Spend(event=event, steps=n)], 2e-5, "patch").epsilon for n in (440, 480, 502, 520, 560)]
+    assert np.all(np.diff(found) > 0)
+    assert 600 < found[0] < found[-1] < 800
 
 
 @pytest.mark.parametrize(("noise", "patches"), [(10.0, 3), (30.0, 8)])

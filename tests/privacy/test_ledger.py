@@ -133,6 +133,53 @@ def test_check_of_edits_catches_a_ledger_without_chain(
         check_edit_shows(edit, written)
 
 
+Problems = Callable[[list[chain.Line], int], list[str]]
+
+
+def check_new_lines_are_checked_against_all_before(problems: Problems, path: Path) -> None:
+    """Lines that are known to be right are not looked at again; what follows them is held against them."""
+    known = read_lines(path)
+    event = EVENT.to_json()
+    right: list[dict[str, object]] = [
+        {"kind": "reserve", "steps": 3, "event": event, "run": "run"},
+        {"kind": "settle", "of": 2, "unused": 1},
+    ]
+    wrong: list[dict[str, object]] = [
+        {"kind": "settle", "of": 3, "unused": 1},  # given back before
+        {"kind": "settle", "of": 2, "unused": 65},
+        {"kind": "settle", "of": 1, "unused": 1},
+        {"kind": "reserve", "steps": -3, "event": event, "run": "run"},
+        {"kind": "refund"},
+    ]
+    for value in (*right, *wrong):
+        lines = [*known, chain.encode(value, known[-1])]
+        assert problems(lines, len(known)) == chain.problems(lines)
+        assert bool(problems(lines, len(known))) == (value in wrong)
+    assert problems([*known, chain.encode(right[0], known[0])], len(known))
+
+
+def trusts_new_lines(lines: list[chain.Line], checked: int) -> list[str]:
+    """Takes whatever follows what is known."""
+    return chain.problems(lines[:checked])
+
+
+def forgets_what_was_given_back(lines: list[chain.Line], checked: int) -> list[str]:
+    """Looks for settlements among the new lines alone."""
+    found = chain.problems(lines, checked)
+    of = [line.value["of"] for line in lines[checked:] if line.kind == "settle" and line.value]
+    return found if len(of) != len(set(of)) else [text for text in found if "gives back" not in text]
+
+
+def test_new_lines_are_checked_against_all_before(written: Path) -> None:
+    check_new_lines_are_checked_against_all_before(chain.problems, written)
+
+
+@pytest.mark.parametrize("mutant", [trusts_new_lines, forgets_what_was_given_back])
+def test_check_of_new_lines_catches(mutant: Problems, written: Path) -> None:
+    with pytest.raises(FAILED):
+        check_new_lines_are_checked_against_all_before(mutant, written)
+
+
 def test_an_edit_while_in_use_stops_the_run(written: Path) -> None:
     with Ledger.open(written, subjects=SUBJECTS) as ledger:
         with written.open("ab") as handle:

@@ -49,6 +49,8 @@ _SETTLED, _SETTLED_ROUGHLY = 0.02, 0.25
 _CELLS = 40_000  # a mixture's grid has no more cells than this, since each takes a tenth of a millisecond
 _TOLERANCE = 0.01  # rounding may lift the exact method this much above the loose one, relative and absolute
 _TAIL = 1e-3  # share of delta that pays for the draws of absurdly many patches that a mixture leaves out
+_LARGEST_TO_DIVIDE = 600.0  # exp(-600) is a normal number, and what is left to 708 holds all that a sum leaves out
+_CLOSE = 1e-6  # relative error, upwards, of an epsilon that is halved in upon
 _RELATIONS = {
     "add-or-remove-one": dp_accounting.NeighboringRelation.ADD_OR_REMOVE_ONE,
     "replace-one": dp_accounting.NeighboringRelation.REPLACE_ONE,
@@ -200,9 +202,29 @@ def composed(
         total = many if total is None else total.compose(many)
         delta_left -= left_out * steps
         lifted -= math.log1p(-left_out) * steps
-    with np.errstate(over="ignore"):  # losses of a thousand overflow to infinity, as they should
-        epsilon = _for_two(total, delta_left) if in_pairs else float(total.get_epsilon_for_delta(delta_left))
+    epsilon = _for_two(total, delta_left) if in_pairs else read_off(total, delta_left)
     return epsilon + lifted * (2 if in_pairs else 1), total
+
+
+def read_off(total: Any, delta: float) -> float:
+    """Return the epsilon of a privacy loss distribution at a delta.
+
+    The library divides by sums of exp(-loss), which from about 708 on are no normal numbers: it then gives infinity, or
+    a number with few digits. There delta, which it finds without such sums, is halved in upon from above.
+    """
+    with np.errstate(over="ignore"):
+        epsilon = float(total.get_epsilon_for_delta(delta))
+    if epsilon < _LARGEST_TO_DIVIDE:
+        return epsilon
+    low, high = _LARGEST_TO_DIVIDE, 2 * _LARGEST_TO_DIVIDE
+    while total.get_delta_for_epsilon(high) > delta:
+        if high > HOPELESS:
+            return math.inf
+        low, high = high, 2 * high
+    while high - low > _CLOSE * high:
+        middle = (low + high) / 2
+        low, high = (low, middle) if total.get_delta_for_epsilon(middle) <= delta else (middle, high)
+    return high
 
 
 def _at_once(spend: Spend) -> tuple[StepEvent, int]:
