@@ -13,7 +13,6 @@ from angioshare.report.study.scores import seeds_group, series_of
 from angioshare.report.study.threshold import Threshold, thresholds
 
 SCALES: tuple[Scale, ...] = ("noise", "patch", "subject")
-_NAMES = {"noise": "noise multiplier", "patch": "epsilon for one patch", "subject": "epsilon for one subject"}
 _BAR_COLOUR = "#EDABA6"
 
 
@@ -70,7 +69,7 @@ def _panel(
     series = [*series_of(content, settings, groups, "box"), *(_mark_series(place(x, scale), y) for x, y in mark)]
     y, undefined_at = value_axis("Dice", [*extent(series), *(line.y for line in lines)], share=True, missing=False)
     return Panel(
-        title=f"{site}, against {_NAMES[scale]}",
+        title=f"Dice, {site}",
         x=axis,
         y=y,
         series=tuple(series),
