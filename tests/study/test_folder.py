@@ -15,6 +15,7 @@ from angioshare.study.gather import study_results, summary
 from angioshare.study.job import run_job
 from angioshare.study.outlook import outlook
 from angioshare.study.plan import load_plan
+from angioshare.study.rehearsal import SeenEnough, Watch, rehearsed
 from angioshare.study.watch import StageTimes, standing
 
 STUDY = {"cohort": None, "second_sites": (), "ledger": None}
@@ -189,6 +190,59 @@ def test_dry_run_lists_jobs_and_changes_nothing(place, capsys):
     assert not (place / "out").exists()
     shorter = dry_run(place, capsys, "--set", "sources.wgan-private.settings.iterations=9")
     assert 0 < shorter["statement"]["patch"]["epsilon"] < found["statement"]["patch"]["epsilon"]
+
+
+def test_a_rehearsal_tells_the_time_of_all_trainings_and_leaves_nothing(place):
+    before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
+    study, told = planned(place), []
+    found = outlook(study, 1, lambda times: rehearsed(study, times, told.append, seconds=0.01))
+    assert len(told) == len(set(told))
+    assert sum("train" in what for what in told) == 1  # two noise multipliers take the same time
+    seconds = {row["job"]: row["seconds"] for row in found.jobs}
+    assert all(value > 0 for job, value in seconds.items() if not job.startswith("prepare"))
+    assert found.seconds == pytest.approx(sum(seconds.values()))
+    longer = planned_study(
+        place / "out",
+        study.plan.model_copy(update={"changes": ("segmentation.steps=4000",)}),
+        **STUDY,
+        state=study.state,
+        resume=False,
+    )
+    assert outlook(longer, 1, lambda times: rehearsed(longer, times, told.append, 0.01)).seconds > 3 * found.seconds
+    assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == before
+
+
+def test_finished_stages_are_believed_before_a_rehearsal(short):
+    carry_out(short)
+    times = StageTimes()
+    times.read(short)
+    known = {
+        (point.name, stage): times.expected(point, stage) for point in short.points for stage in ("train", "sample")
+    }
+    rehearsed(short, times, pytest.fail)
+    times.rehearsed[short.points[-1].name, "train"] = 1e9
+    assert known == {(name, stage): times.expected(by_name(short, name), stage) for name, stage in known}
+
+
+def by_name(study, name):
+    return next(point for point in study.points if point.name == name)
+
+
+def test_a_watch_leaves_out_the_first_step_and_ends_the_work():
+    moments = iter([0.0, 10.0, 11.0, 12.0, 12.5])
+    watch = Watch(seconds=1.8, clock=lambda: next(moments))
+    watch.start("lessons", 10, done=7)
+    watch.advance()
+    assert watch.pace() is None
+    watch.advance()
+    with pytest.raises(SeenEnough):
+        watch.advance()
+    assert (watch.pace(), watch.skipped) == (5.5, 7)
+
+
+def test_a_rehearsal_without_a_dry_run_is_refused(place, capsys):
+    assert main(["study", str(place / "plan.yaml"), str(place / "out"), "--rehearse"]) == 2
+    assert "--dry-run" in capsys.readouterr().err
 
 
 def test_an_unknown_profile_names_the_shipped_ones():

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from angioshare.cli.output import answer, answer_json, progress, state_folder, table
+from angioshare.cli.output import answer, answer_json, progress, say, state_folder, table
 from angioshare.cli.standing import display, duration
 
 if TYPE_CHECKING:
     from angioshare.study.folder import Study
     from angioshare.study.outlook import Outlook
     from angioshare.study.report import Written
+    from angioshare.study.watch import StageTimes
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
@@ -32,14 +33,20 @@ def study(
         bool, typer.Option("--resume", help="Go on with the study in OUT; finished work is kept.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List jobs, epsilon and time; change nothing.")] = False,
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="With --dry-run: time a few steps of each unknown training here.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run a grid of runs on Snakemake, here or on a cluster; ends with a report and a table over all seeds."""
+    from angioshare.errors import SettingsError
     from angioshare.study.engine import run_study
     from angioshare.study.folder import planned_study
     from angioshare.study.outlook import outlook
     from angioshare.study.plan import load_plan
 
+    if rehearse and not dry_run:
+        raise SettingsError("--rehearse estimates the time of a dry run; give --dry-run with it, or leave it out")
     settings = load_plan(plan)
     this = planned_study(
         out,
@@ -52,11 +59,20 @@ def study(
     )
     at_once = jobs or os.cpu_count() or 1
     if dry_run:
-        _answer_outlook(outlook(this, at_once), as_json)
+        _answer_outlook(outlook(this, at_once, _rehearsal(this) if rehearse else None), as_json)
+        if rehearse and not as_json:
+            answer("where no stage was finished yet, trainings were rehearsed; all else comes on top of them")
         return
     with display() as shown:
         run_study(this, jobs=at_once, profile=profile, tell=shown.tell)
     _answer_results(this, as_json)
+
+
+def _rehearsal(this: "Study") -> Callable[["StageTimes"], None]:
+    """Time what is unknown, told line by line."""
+    from angioshare.study.rehearsal import rehearsed
+
+    return lambda times: rehearsed(this, times, lambda what: say(f"rehearsing {what} on made-up patches"))
 
 
 def study_job(

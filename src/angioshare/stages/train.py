@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -221,6 +222,26 @@ def _train_privately(
         synthesizer.fit(patches, factory, seed=source.seed, folder=run.source(source.name), progress=progress)
         # From the ledger, not from the plan: what a killed attempt spent counts too.
         return state(ledger.spent_by(name), plan.delta_value, (f"synthetic pairs of {source.shown}",), plan.relation)
+
+
+def rehearse(run: Run, source: SourceSettings, made_up: PatchSet, *, folder: Path, progress: Progress) -> None:
+    """Train a source as `train` would, on made-up patches in another folder, under a ledger that stands there too.
+
+    Args:
+        run: The run; neither its folder nor its cohort's ledger is touched.
+        source: The source.
+        made_up: As many patches and subjects as the training will have, none of them real.
+        folder: Where everything stands that this leaves.
+        progress: Told of steps; it may end the training by an exception.
+    """
+    synthesizer = synthesizer_of(run, source)
+    if source.privacy is None:
+        synthesizer.fit(made_up, None, seed=source.seed, folder=folder, progress=progress)
+        return
+    plan = _plan(run, source.privacy, synthesizer.schedule())
+    with Ledger.open(folder / "ledger.jsonl", subjects=dict.fromkeys(made_up.subjects, "")) as ledger:
+        engines = _Engines(plan, ledger, "rehearsal")
+        synthesizer.fit(made_up, engines, seed=source.seed, folder=folder, progress=progress)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """What a study would do before it does it: jobs, what each would spend for both units, and how long it will take."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,12 +34,13 @@ class Outlook:
     seconds: float | None
 
 
-def outlook(study: Study, jobs: int) -> Outlook:
+def outlook(study: Study, jobs: int, rehearse: Callable[[StageTimes], None] | None = None) -> Outlook:
     """Look ahead; nothing is changed.
 
     Args:
         study: The study, whether its folder stands or not.
         jobs: How many jobs will go on at a time.
+        rehearse: Adds to the times of finished stages, see `rehearsal`.
 
     Raises:
         SettingsError: A synthesizer's settings are wrong.
@@ -46,6 +48,8 @@ def outlook(study: Study, jobs: int) -> Outlook:
     """
     times = StageTimes()
     times.read(study)
+    if rehearse is not None:
+        rehearse(times)
     rows: list[dict[str, Any]] = []
     ahead: list[PrivacyPlan] = []
     plans: dict[str, PrivacyPlan | None] = {}

@@ -15,6 +15,9 @@ from angioshare.rundir import read_json
 from angioshare.study.folder import LEARN, Study
 from angioshare.study.points import Point
 
+REHEARSED = ("train", "segment")
+"""Stages that can be rehearsed; beside their estimates, the short other ones count as nothing."""
+
 Kind: TypeAlias = tuple[str, str, bool]
 """Stage, synthesizer, private."""
 
@@ -38,9 +41,10 @@ class Standing:
 
 @dataclass
 class StageTimes:
-    """What finished stages took, in seconds."""
+    """What finished stages took, in seconds, and what a rehearsal expects of those of which none was finished."""
 
     of: dict[Kind, list[float]] = field(default_factory=lambda: defaultdict(list))
+    rehearsed: dict[tuple[str, str], float] = field(default_factory=dict)
     _read: set[tuple[str, str]] = field(default_factory=set)
 
     def read(self, study: Study) -> None:
@@ -60,8 +64,12 @@ class StageTimes:
         kind = (stage, point.source.synthesizer, point.private)
         if self.of.get(kind):
             return fmean(self.of[kind])
+        if (point.name, stage) in self.rehearsed:
+            return self.rehearsed[point.name, stage]
         alike = [second for (known, _, _), seconds in self.of.items() if known == stage for second in seconds]
-        return fmean(alike) if alike else None
+        if alike:
+            return fmean(alike)
+        return 0.0 if self.rehearsed and stage not in REHEARSED else None
 
     def left(self, needed: Iterable[tuple[Point, str, float, float | None]], jobs: int) -> float | None:
         """Time left of stages side by side; trainings with a budget have no neighbour of their kind.
@@ -72,7 +80,8 @@ class StageTimes:
         """
         total = alone = 0.0
         for point, stage, part, pace in needed:
-            whole = self.expected(point, stage) or pace
+            expected = self.expected(point, stage)
+            whole = pace if expected is None else expected
             if whole is None:
                 return None
             total += whole * (1 - part)

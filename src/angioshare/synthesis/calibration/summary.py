@@ -24,9 +24,9 @@ _MOST = {"subject": 8.0, "patch": 60.0}
 """A feature of a unit counts at most so many weighted standard deviations between sites; patches scatter more."""
 
 _RADIUS_QUANTILE = {"subject": 0.5, "patch": 0.995}
-"""Share of simulated units that the bound of the release leaves as they are. Noise grows with the bound: at epsilon 1 and 3
-a dozen subjects lose less by a vector cut to half the simulated sites' length than by the noise of a wide bound. Thousands
-of patches drown that noise, and a narrow bound would move their mean."""
+"""Share of simulated units that the bound of the release leaves as they are. Noise grows with the bound: at epsilon 1
+and 3 a dozen subjects lose less by a vector cut to half the simulated sites' length than by the noise of a wide bound.
+Thousands of patches drown that noise, and a narrow bound would move their mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
