@@ -4,7 +4,9 @@
    its parameters.
 2. Private, once: each unit gives those numbers, bounded; their mean is released with Gaussian noise.
 3. Post-processing: subjects are simulated with parameters from the posterior that the noisy mean leaves, and of their
-   patches those are kept, by weight, whose mean is what the noise leaves likely.
+   patches those are kept, by weight, whose mean is what the noise leaves likely. In so far as noise drowns the numbers,
+   pairs come from all over the prior instead: a segmenter that learnt one wrong site is worse than one that learnt
+   many.
 
 A dozen people and an epsilon of 1 are too little for a network and enough for a few numbers; thousands of patches let
 all numbers pass as good as unharmed.
@@ -31,11 +33,11 @@ from angioshare.synthesis.calibration.features import NAMES, features
 from angioshare.synthesis.calibration.lessons import lessons, places
 from angioshare.synthesis.calibration.posterior import learn_places
 from angioshare.synthesis.calibration.summary import Summary, learn, means_of
-from angioshare.synthesis.calibration.tilting import evenly, tilted
+from angioshare.synthesis.calibration.tilting import evenly, hedged, tilted
 from angioshare.synthesis.releasing import release_once
 from angioshare.synthesis.rivals import Pairs
 from angioshare.synthesis.simulated import cut_simulated, joined
-from angioshare.types import FloatArray
+from angioshare.types import FloatArray, IntArray
 
 RELEASE = "release.json"
 """What was released about the cohort: made once, used ever after."""
@@ -109,10 +111,13 @@ class Calibrated:
         )
         rng = stream(seed, "calibrated", "targets")
         targets = summary.targets(release, _TARGETS, rng)
-        shares = self._sites(taught, summary, release, rng)
-        pool = self._simulate(shares, seed, progress)
+        doubt = summary.doubt(release)
+        anywhere = round(doubt * self._settings.subjects)
+        shares = self._sites(taught, summary, release, self._settings.subjects - anywhere, rng)
+        shares = np.concatenate([rng.random((anywhere, len(self._prior))), shares])
+        pool, owner = self._simulate(shares, seed, progress)
         weights = self._weights(features(pool.image, pool.label), summary, targets)
-        chosen = evenly(weights, self._settings.pairs, rng)
+        chosen = evenly(hedged(weights, owner < anywhere, doubt), self._settings.pairs, rng)
         drawn = PatchSet(image=pool.image[chosen], label=pool.label[chosen], provenance=self._context.provenance)
         write_patchset(target, drawn, {"prior": self._settings.prior, "subjects": self._settings.subjects})
 
@@ -126,13 +131,15 @@ class Calibrated:
         s = self._settings
         return lessons(s.prior, s.lessons, self._few_patches(), folder=folder, workers=s.workers, progress=progress)
 
-    def _sites(self, taught: FloatArray, summary: Summary, release: Release, rng: np.random.Generator) -> FloatArray:
-        """Places (subjects, p) in the prior, from the posterior that the noisy numbers leave."""
+    def _sites(
+        self, taught: FloatArray, summary: Summary, release: Release, count: int, rng: np.random.Generator
+    ) -> FloatArray:
+        """Places (count, p) in the prior, from the posterior that the noisy numbers leave."""
         means, shares = means_of(taught), places(self._settings.prior, self._settings.lessons)
         known = np.isfinite(means).all(axis=1)
         model = learn_places(shares[known], summary.standard(means[known]))
         numbers, noise = release.mean * summary.radius, release.noise_std * summary.radius
-        return model.draw(numbers, noise, self._settings.subjects, rng)
+        return model.draw(numbers, noise, count, rng)
 
     def _weights(self, found: FloatArray, summary: Summary, targets: FloatArray) -> FloatArray:
         """Weights (n,) of patches by their features (n, d): the mean over all targets."""
@@ -141,16 +148,16 @@ class Calibrated:
         weights[known] = np.mean([tilted(pool, one, self._settings.tolerance) for one in targets], axis=0)
         return weights
 
-    def _simulate(self, shares: FloatArray, seed: int, progress: Progress) -> PatchSet:
-        """Simulate one subject at each place and cut its patches."""
+    def _simulate(self, shares: FloatArray, seed: int, progress: Progress) -> tuple[PatchSet, IntArray]:
+        """Simulate one subject at each place, cut its patches, and tell of each patch which subject (n,) it is of."""
         s = self._settings
         seeds = [seed_for(seed, "calibrated", "subject", str(index)) for index in range(len(shares))]
         sites = [self._prior.site(row) for row in shares]
         progress.start("simulate fitted sites", len(shares))
         made = simulate_each(list(zip(sites, seeds, strict=True)), s.workers)
-        pool = joined(cut_simulated(made, self._context.patches, seed=seed, progress=progress))
+        parts = list(cut_simulated(made, self._context.patches, seed=seed, progress=progress))
         progress.finish()
-        return pool
+        return joined(parts), np.repeat(np.arange(len(parts)), [len(part.image) for part in parts])
 
     def _few_patches(self) -> PatchSettings:
         """As many patches of a subject as are measured, in the proportion of the real ones."""

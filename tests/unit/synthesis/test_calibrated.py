@@ -16,7 +16,7 @@ from angioshare.synthesis.calibrated import RELEASE
 from angioshare.synthesis.calibration.features import GROUPS, NAMES, features
 from angioshare.synthesis.calibration.lessons import FILE, lessons
 from angioshare.synthesis.calibration.summary import feature_weights, learn
-from angioshare.synthesis.calibration.tilting import evenly, tilted
+from angioshare.synthesis.calibration.tilting import evenly, hedged, tilted
 from angioshare.synthesis.registry import build
 
 CONTEXT = Context(patches=PatchSettings(size=32, vessel=20, random=10), unit="subject", provenance="dp")
@@ -213,6 +213,28 @@ def test_the_weighted_pool_has_the_features_of_the_site():
     assert weights @ pool == pytest.approx(target, abs=1e-3)
     assert target == pytest.approx(summary.standard(site.reshape(-1, len(NAMES))).mean(axis=0), rel=1e-6)
     assert np.abs(pool.mean(axis=0) - target).max() > 1
+
+
+def test_doubt_rises_with_noise_alone_from_nothing_to_everything():
+    summary = learn(world(np.random.default_rng(4), 60), 5)
+    doubts = [
+        summary.doubt(Release(mean=np.full(5, value), noise_std=noise))
+        for value in (0.0, 9.0)
+        for noise in (0, 0.3, 1e3)
+    ]
+    assert doubts[:3] == doubts[3:]
+    assert doubts[0] == 0
+    assert 0.02 < doubts[1] < 0.6
+    assert doubts[2] == pytest.approx(1)
+
+
+def test_hedged_weights_give_the_doubtful_share_to_subjects_from_anywhere():
+    weights, anywhere = np.random.default_rng(0).dirichlet(np.ones(50)), np.arange(50) < 10
+    found = hedged(weights, anywhere, 0.3)
+    assert found.sum() == pytest.approx(1)
+    assert found[~anywhere] == pytest.approx(0.7 * weights[~anywhere])
+    assert found[anywhere] - 0.7 * weights[anywhere] == pytest.approx(0.03)
+    assert np.array_equal(hedged(weights, np.zeros(50, bool), 0.3), weights)
 
 
 def test_a_wider_tolerance_keeps_the_weights_more_even():

@@ -75,6 +75,14 @@ class Summary:
         mean, spread = trust * release.mean * self.radius, np.sqrt(trust * noise)
         return np.asarray(mean + rng.standard_normal((count, len(mean))) * spread)
 
+    def doubt(self, release: Release) -> float:
+        """Share in [0, 1] of what is to be known of a site that noise leaves open: 0 without noise, 1 under too much.
+
+        It follows from the noise alone, not from what was released.
+        """
+        noise = (release.noise_std * self.radius) ** 2
+        return float(np.sum(self.variance * noise / (self.variance + noise)) / np.sum(self.variance))
+
     def digest(self) -> str:
         """Name what released numbers mean: those of another summary must not be taken for them."""
         return hashlib.sha256(np.round(self.axes / self.radius, 6).tobytes()).hexdigest()[:16]

@@ -8,7 +8,7 @@ resting on a few patches.
 import numpy as np
 from scipy.optimize import minimize
 
-from angioshare.types import FloatArray, IntArray
+from angioshare.types import BoolArray, FloatArray, IntArray
 
 _STEPS = 500
 
@@ -41,6 +41,26 @@ def tilted(pool: FloatArray, target: FloatArray, tolerance: float) -> FloatArray
 
     found = minimize(dual, np.zeros(pool.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": _STEPS})
     return _weights(pool, found.x)[0]
+
+
+def hedged(weights: FloatArray, anywhere: BoolArray, doubt: float) -> FloatArray:
+    """Give a share of all weight to patches of subjects from all over the prior, evenly.
+
+    Args:
+        weights: Shape (n,), of sum 1.
+        anywhere: Which patches (n,) are of such subjects; if none is, weights stay as they are.
+        doubt: The share, in [0, 1].
+
+    References:
+        Hesterberg (1995), Weighted average importance sampling and defensive mixture distributions.
+
+    Example:
+        >>> hedged(np.array([0.5, 0.5, 0.0]), np.array([False, False, True]), 0.2).tolist()
+        [0.4, 0.4, 0.2]
+    """
+    if not anywhere.any():
+        return weights
+    return np.asarray((1 - doubt) * weights + doubt * anywhere / anywhere.sum())
 
 
 def _weights(pool: FloatArray, slope: FloatArray) -> tuple[FloatArray, float]:
