@@ -31,7 +31,8 @@ class PeakMemory:
         """Return the largest resident memory of one process in MB (10^6 bytes), or None where it cannot be known.
 
         Edge cases: a child counts once it has ended, and only if it was larger than every child before. Two that run
-            side by side are not added up. Pages that processes share count in each.
+            side by side are not added up. Pages that processes share count in each, and memory that
+            the process has kept of earlier work counts too (see `heap`).
         """
         if not self._known:
             return None
