@@ -268,8 +268,16 @@ def test_real_pairs_reach_the_generator_through_the_counts_alone(real, tmp_path)
 
 @pytest.mark.parametrize("mutant", [StudentSeesReal, TeacherTeachesTheGenerator, CleanVotes])
 def test_check_of_what_reaches_the_generator_catches(mutant, real, tmp_path):
-    with pytest.raises(FAILED):
-        check_real_pairs_reach_the_generator_through_the_counts_alone(mutant, real, tmp_path)
+    # Teachers' rows are drawn in secret, so votes on both cohorts may be the same by chance: once, not eight times.
+    caught = []
+    for attempt in range(8):
+        (folder := tmp_path / str(attempt)).mkdir()
+        try:
+            check_real_pairs_reach_the_generator_through_the_counts_alone(mutant, real, folder)
+        except FAILED as error:
+            caught.append(error)
+            break
+    assert caught
 
 
 def test_the_student_learns_from_generated_pairs_and_the_noisy_majority(real, tmp_path, monkeypatch):
