@@ -154,6 +154,18 @@ def test_check_of_huge_epsilons_catches(mutant: ReadOff) -> None:
         check_huge_epsilons_are_true_and_finite(mutant)
 
 
+@pytest.mark.parametrize(("epsilon", "delta", "expected"), [(math.nan, 0.0, math.nan), (math.inf, math.nan, math.inf)])
+def test_what_is_no_number_is_read_off_as_none(epsilon: float, delta: float, expected: float) -> None:
+    class Broken:
+        def get_epsilon_for_delta(self, _: float) -> float:
+            return epsilon
+
+        def get_delta_for_epsilon(self, _: float) -> float:
+            return delta
+
+    assert accounting.read_off(Broken(), 1e-5) == pytest.approx(expected, nan_ok=True)
+
+
 def test_little_noise_costs_a_finite_epsilon_that_grows_with_every_step() -> None:
     event = StepEvent(unit="patch", sampling_probability=32 / 3600, noise_multiplier=0.1, patches_per_subject=300)
     found = [guarantee([Spend(event=event, steps=n)], 2e-5, "patch").epsilon for n in (440, 480, 502, 520, 560)]

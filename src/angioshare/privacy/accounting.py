@@ -214,10 +214,10 @@ def read_off(total: Any, delta: float) -> float:
     """
     with np.errstate(over="ignore"):
         epsilon = float(total.get_epsilon_for_delta(delta))
-    if epsilon < _LARGEST_TO_DIVIDE:
+    if epsilon < _LARGEST_TO_DIVIDE or math.isnan(epsilon):  # what is no number is refused by whoever asked
         return epsilon
     low, high = _LARGEST_TO_DIVIDE, 2 * _LARGEST_TO_DIVIDE
-    while total.get_delta_for_epsilon(high) > delta:
+    while not total.get_delta_for_epsilon(high) <= delta:  # a delta that is no number is none that was reached
         if high > HOPELESS:
             return math.inf
         low, high = high, 2 * high
