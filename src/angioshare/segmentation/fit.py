@@ -2,11 +2,12 @@
 
 Soft-Dice loss over the whole batch, Adam, inputs standardised with the training mean and standard deviation. These two
 numbers and the weights reveal whatever the patches reveal: from real patches they are unprotected and stay on the
-private side. No loss is shown or logged.
+private side. No loss is shown or logged. A training that finds nothing begins anew, see `collapse`.
 """
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from angioshare.patches.patchset import PatchSet
 from angioshare.progress import Progress
 from angioshare.rng import seed_for, stream
 from angioshare.segmentation.augment import augment
+from angioshare.segmentation.collapse import ATTEMPTS, Furthest, Watch
 from angioshare.segmentation.folded import folded_forward
 from angioshare.segmentation.settings import UnetSettings
 from angioshare.segmentation.trained import TrainedUnet, TrainingRecord, read_record
@@ -83,33 +85,48 @@ class Unet:
             SettingsError: `start` has other channels than the settings.
             AngioShareError: The training diverged.
         """
-        settings = self.settings
-        record = _record(settings, patches, seed, start.record if start else None)
-        network = HalfUnet(settings.channels, settings.dropout, seed=seed_for(seed, "unet", "weights"))
-        if start is not None:
-            network.load_state_dict(start._network.state_dict())
-        trained = TrainedUnet(network, record, self.device)
-        steps = settings.total_steps(len(patches))
-        device = torch.device(self.device)
-        optimiser = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
-        forward = partial(folded_forward, network) if device.type == "cpu" else network
+        record = _record(self.settings, patches, seed, start.record if start else None)
+        steps = self.settings.total_steps(len(patches))
         progress.start("U-Net", steps)
+        told = Furthest(progress)
+        for attempt in range(1, ATTEMPTS + 1):
+            own = seed if attempt == 1 else seed_for(seed, "unet", "attempt", str(attempt))
+            trained = self._untrained(replace(record, attempts=attempt), own, start)
+            if self._train(trained, patches, own, steps, told):
+                break
+        progress.finish()
+        if not all(bool(torch.isfinite(weight).all()) for weight in trained.network.parameters()):
+            raise AngioShareError(
+                f"the U-Net's weights are no longer finite at learning_rate={self.settings.learning_rate}; lower it"
+            )
+        return trained
+
+    def _untrained(self, record: TrainingRecord, seed: int, start: TrainedUnet | None) -> TrainedUnet:
+        """Fresh weights, or those of a start."""
+        network = HalfUnet(self.settings.channels, self.settings.dropout, seed=seed_for(seed, "unet", "weights"))
+        if start is not None:
+            network.load_state_dict(start.network.state_dict())
+        return TrainedUnet(network, record, self.device)
+
+    def _train(self, trained: TrainedUnet, patches: PatchSet, seed: int, steps: int, told: Furthest) -> bool:
+        """Make one attempt, and return whether it is to be kept: the last one always is."""
+        network, device, attempt = trained.network, torch.device(self.device), trained.record.attempts
+        optimiser = torch.optim.Adam(network.parameters(), lr=self.settings.learning_rate)
+        forward = partial(folded_forward, network) if device.type == "cpu" else network
+        watch = Watch(steps)
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(seed_for(seed, "unet", "dropout"))
             network.train()
-            for image, label in batches(patches, settings, seed, steps):
+            for step, (image, label) in enumerate(batches(patches, self.settings, seed, steps), start=1):
                 loss = soft_dice_loss(forward(trained.standardised(image.to(device))), label.to(device))
                 optimiser.zero_grad()
                 torch.autograd.backward(loss)
                 optimiser.step()
-                progress.advance()
+                told.at(step, attempt)
+                if watch.failed(loss.item(), label.mean().item()) and attempt < ATTEMPTS:
+                    return False
             network.eval()
-        progress.finish()
-        if not all(bool(torch.isfinite(weight).all()) for weight in network.parameters()):
-            raise AngioShareError(
-                f"the U-Net's weights are no longer finite at learning_rate={settings.learning_rate}; lower it"
-            )
-        return trained
+        return True
 
 
 def _record(settings: UnetSettings, patches: PatchSet, seed: int, start: TrainingRecord | None) -> TrainingRecord:

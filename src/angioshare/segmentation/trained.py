@@ -33,6 +33,7 @@ class TrainingRecord:
         mean: Mean of their image pixels; inputs are standardised by it.
         sd: Standard deviation of their image pixels, > 0.
         provenance: What the weights reveal: as much as the patches.
+        attempts: How often the training began: more than once where it found nothing at first, see `collapse`.
     """
 
     settings: UnetSettings
@@ -41,6 +42,7 @@ class TrainingRecord:
     mean: float
     sd: float
     provenance: Provenance
+    attempts: int = 1
 
     def to_json(self) -> str:
         """As one JSON object."""
@@ -61,7 +63,13 @@ class TrainedUnet:
         self.record = record
         self._device = torch.device(device)
         # channels_last: a training step takes 0.5 to 0.7 of the time on a CPU; torch's annotations do not know it here
-        self._network = network.to(self._device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+        network.to(self._device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = network.eval()
+
+    @property
+    def network(self) -> HalfUnet:
+        """The network itself, on its device."""
+        return self._network
 
     def probability(self, image: FloatArray) -> FloatArray:
         """Vessel probability of slices.

@@ -1,0 +1,65 @@
+"""Noticing a training that finds nothing, so that it can begin anew with other weights.
+
+Soft Dice over a sigmoid has a trap: an early step may push the outputs so far to 0 or 1 that no gradient is left. The
+network then calls a few pixels vessel, whatever it is shown, and stays there. Other initial weights or another order of
+patches avoid it; pairs that cannot be learnt from, such as shuffled labels, end there every time.
+"""
+
+from collections import deque
+
+from angioshare.progress import Progress
+
+WINDOW = 50
+"""Steps whose mean is judged."""
+
+ATTEMPTS = 3
+"""How often a training may begin."""
+
+
+class Watch:
+    """Judges one attempt after a quarter of its steps, and again at the end.
+
+    After a quarter, whoever found nothing begins anew. At the end this is left only to one who had found something
+    after a quarter: pairs that cannot be learnt from then cost half a training more, not two.
+    """
+
+    def __init__(self, steps: int) -> None:
+        """Watch a training of so many steps; one of fewer than `2 * WINDOW` is never judged."""
+        self._judged = (max(WINDOW, steps // 4), steps) if steps >= 2 * WINDOW else ()
+        self._step = 0
+        self._found: deque[float] = deque(maxlen=WINDOW)
+        self._blind: deque[float] = deque(maxlen=WINDOW)
+
+    def failed(self, loss: float, share: float) -> bool:
+        """Take a step's soft-Dice loss and labelled share of pixels, and return whether the attempt is to be given up.
+
+        It found nothing where the mean soft Dice of the last `WINDOW` steps is not above that of calling every pixel
+        vessel, which is 2 q / (1 + q) at a labelled share q. Batches without a label do not count.
+
+        Example:
+            >>> watch = Watch(100)
+            >>> [step for step in range(1, 101) if watch.failed(loss=0.99, share=0.02)]
+            [50, 100]
+            >>> watch = Watch(100)
+            >>> any(watch.failed(loss=0.5, share=0.02) for _ in range(100))
+            False
+        """
+        self._step += 1
+        if share > 0:
+            self._found.append(1 - loss)
+            self._blind.append(2 * share / (1 + share))
+        return self._step in self._judged and bool(self._found) and sum(self._found) <= sum(self._blind)
+
+
+class Furthest:
+    """Tells of the steps of several attempts as of one training: no step twice."""
+
+    def __init__(self, progress: Progress) -> None:
+        """Tell `progress`."""
+        self._progress, self._seen = progress, 0
+
+    def at(self, step: int, attempt: int) -> None:
+        """Attempt number `attempt`, from 1, has finished step number `step`."""
+        if step > self._seen:
+            self._seen = step
+            self._progress.advance(f"attempt {attempt}" if attempt > 1 else "")
