@@ -12,15 +12,16 @@ A dozen people and an epsilon of 1 are too little for a network and enough for a
 all numbers pass as good as unharmed.
 """
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 from pydantic import Field
 
-from angioshare.errors import SettingsError
+from angioshare.errors import DataError, SettingsError
 from angioshare.patches.extract import PatchSettings
 from angioshare.patches.patchset import PatchSet
-from angioshare.patches.store import open_store, write_patchset
+from angioshare.patches.store import open_store, write_patchset, write_store
 from angioshare.privacy.release import Release
 from angioshare.privacy.unit import PrivacyUnit
 from angioshare.progress import Progress
@@ -36,11 +37,14 @@ from angioshare.synthesis.calibration.summary import Summary, learn, means_of
 from angioshare.synthesis.calibration.tilting import evenly, hedged, tilted
 from angioshare.synthesis.releasing import release_once
 from angioshare.synthesis.rivals import Pairs
-from angioshare.synthesis.simulated import cut_simulated, joined
-from angioshare.types import FloatArray, IntArray
+from angioshare.synthesis.simulated import cut_simulated
+from angioshare.types import FloatArray
 
 RELEASE = "release.json"
 """What was released about the cohort: made once, used ever after."""
+
+POOL = "pool"
+"""Patches of the subjects simulated after the release, until pairs were drawn from them."""
 
 _TARGETS = 8
 """Means that the noise leaves likely, drawn to stand for all of them."""
@@ -58,6 +62,12 @@ class CalibratedSettings(Settings):
         None, ge=1, le=23, description="How many numbers are released; None: 8 of protected subjects, else all 23."
     )
     subjects: int = Field(48, ge=1, le=10_000, description="Subjects simulated after the release.")
+    sharp_factor: int = Field(
+        4,
+        ge=1,
+        le=100,
+        description="Times as many where hardly any noise is left (unit patch): fewer patches fit then.",
+    )
     pairs: int = Field(9600, ge=1, description="Pairs drawn from their patches, by weight.")
     tolerance: float = Field(
         0.2, gt=0, le=100, description="Error of a mean that is left, as a variance between sites."
@@ -80,8 +90,9 @@ class Calibrated:
         self._prior = PRIORS[settings.prior]
         private = context.provenance == "dp"
         self._unit: PrivacyUnit = context.unit if private else "subject"
-        few = FEW if private and context.unit == "subject" else len(NAMES)
-        self._numbers = settings.numbers if settings.numbers is not None else few
+        noisy = private and context.unit == "subject"
+        self._numbers = settings.numbers if settings.numbers is not None else FEW if noisy else len(NAMES)
+        self._subjects = settings.subjects * (1 if noisy else settings.sharp_factor)
 
     def schedule(self) -> Schedule:
         """See `Synthesizer.schedule`: one release, in which everybody takes part."""
@@ -91,14 +102,15 @@ class Calibrated:
 
     def work(self) -> int:
         """See `Synthesizer.work`: simulated subjects."""
-        return self._settings.lessons + self._settings.subjects
+        return self._settings.lessons + self._subjects
 
     def fit(
         self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress
     ) -> None:
         """See `Synthesizer.fit`. Whatever was finished is kept: simulated lessons, the release, the patches."""
-        target = folder / "patches"
+        target, pool_folder = folder / "patches", folder / POOL
         if target.exists():
+            shutil.rmtree(pool_folder, ignore_errors=True)
             return
         taught = self._lessons(folder, progress)
         summary = learn(taught, self._numbers, self._unit)
@@ -112,14 +124,15 @@ class Calibrated:
         rng = stream(seed, "calibrated", "targets")
         targets = summary.targets(release, _TARGETS, rng)
         doubt = summary.doubt(release)
-        anywhere = round(doubt * self._settings.subjects)
-        shares = self._sites(taught, summary, release, self._settings.subjects - anywhere, rng)
+        anywhere = round(doubt * self._subjects)
+        shares = self._sites(taught, summary, release, self._subjects - anywhere, rng)
         shares = np.concatenate([rng.random((anywhere, len(self._prior))), shares])
-        pool, owner = self._simulate(shares, seed, progress)
+        pool = self._simulate(shares, seed, pool_folder, progress)
         weights = self._weights(features(pool.image, pool.label), summary, targets)
-        chosen = evenly(hedged(weights, owner < anywhere, doubt), self._settings.pairs, rng)
+        chosen = evenly(hedged(weights, pool.subject < anywhere, doubt), self._settings.pairs, rng)
         drawn = PatchSet(image=pool.image[chosen], label=pool.label[chosen], provenance=self._context.provenance)
-        write_patchset(target, drawn, {"prior": self._settings.prior, "subjects": self._settings.subjects})
+        write_patchset(target, drawn, {"prior": self._settings.prior, "subjects": self._subjects})
+        shutil.rmtree(pool_folder)
 
     def load(self, folder: Path, patches: PatchSet) -> Pairs:
         """See `Synthesizer.load`."""
@@ -148,16 +161,27 @@ class Calibrated:
         weights[known] = np.mean([tilted(pool, one, self._settings.tolerance) for one in targets], axis=0)
         return weights
 
-    def _simulate(self, shares: FloatArray, seed: int, progress: Progress) -> tuple[PatchSet, IntArray]:
-        """Simulate one subject at each place, cut its patches, and tell of each patch which subject (n,) it is of."""
+    def _simulate(self, shares: FloatArray, seed: int, pool: Path, progress: Progress) -> PatchSet:
+        """Simulate one subject at each place and cut its patches, one subject in memory at a time.
+
+        They stand on disk until pairs were drawn from them; a whole pool that a killed run left is taken.
+        """
         s = self._settings
         seeds = [seed_for(seed, "calibrated", "subject", str(index)) for index in range(len(shares))]
-        sites = [self._prior.site(row) for row in shares]
         progress.start("simulate fitted sites", len(shares))
-        made = simulate_each(list(zip(sites, seeds, strict=True)), s.workers)
-        parts = list(cut_simulated(made, self._context.patches, seed=seed, progress=progress))
+        if pool.exists():
+            progress.advance(steps=len(shares))
+        else:
+            made = simulate_each(
+                [(self._prior.site(row), one) for row, one in zip(shares, seeds, strict=True)], s.workers
+            )
+            cut = cut_simulated(made, self._context.patches, seed=seed, progress=progress)
+            write_store(pool, cut, self._context.patches, seed=seed)
         progress.finish()
-        return joined(parts), np.repeat(np.arange(len(parts)), [len(part.image) for part in parts])
+        found = open_store(pool)
+        if len(found.subjects) != len(shares):
+            raise DataError(f"{pool} holds {len(found.subjects)} subjects of another run, not {len(shares)}; delete it")
+        return found
 
     def _few_patches(self) -> PatchSettings:
         """As many patches of a subject as are measured, in the proportion of the real ones."""

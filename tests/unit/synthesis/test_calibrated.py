@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from angioshare.privacy.release import Release, private_mean
 from angioshare.progress import SilentProgress
 from angioshare.protocols import EVERY_UNIT, Context
 from angioshare.rng import stream
-from angioshare.synthesis.calibrated import RELEASE
+from angioshare.synthesis import calibrated
+from angioshare.synthesis.calibrated import POOL, RELEASE
 from angioshare.synthesis.calibration.features import GROUPS, NAMES, features
 from angioshare.synthesis.calibration.lessons import FILE, lessons
 from angioshare.synthesis.calibration.summary import feature_weights, learn
@@ -21,7 +23,9 @@ from angioshare.synthesis.registry import build
 
 CONTEXT = Context(patches=PatchSettings(size=32, vessel=20, random=10), unit="subject", provenance="dp")
 BY_PATCH = Context(patches=CONTEXT.patches, unit="patch", provenance="dp")
-SETTINGS = {"prior": "demo-wide", "lessons": 10, "numbers": 3, "subjects": 2, "measured": 30, "pairs": 40}
+SETTINGS = {
+    "prior": "demo-wide", "lessons": 10, "numbers": 3, "subjects": 2, "sharp_factor": 1, "measured": 30, "pairs": 40,
+}  # fmt: skip
 
 
 class Engines:
@@ -120,6 +124,40 @@ def test_patches_that_cannot_be_measured_give_a_finite_vector(fit, engines, real
     real32.image[:12] = 0
     fit()
     assert np.isfinite(engines.vectors).all()
+
+
+def test_a_pool_that_a_killed_run_left_is_taken_and_removed_at_the_end(fit, monkeypatch):
+    kept = fit.folder / "kept"
+
+    def killed(*_arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(calibrated, "write_patchset", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fit()
+    shutil.copytree(fit.folder / POOL, kept)
+    monkeypatch.undo()
+    monkeypatch.setattr(calibrated, "cut_simulated", lambda *_, **__: pytest.fail("simulated again"))
+    pairs = fit().sample(8, seed=0)
+    assert not (fit.folder / POOL).exists()
+    shutil.copytree(kept, fit.folder / POOL)  # killed between writing the pairs and removing the pool
+    assert np.array_equal(fit().sample(8, seed=0).image, pairs.image)
+    assert not (fit.folder / POOL).exists()
+
+
+def test_a_pool_of_another_run_is_refused(fit, monkeypatch):
+    monkeypatch.setattr(calibrated, "write_patchset", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        fit()
+    monkeypatch.undo()
+    with pytest.raises(DataError, match="holds 2 subjects of another run, not 3; delete it"):
+        fit(subjects=3)
+
+
+def test_more_subjects_are_simulated_where_hardly_any_noise_is_left():
+    settings = {**SETTINGS, "sharp_factor": 4}
+    bare = Context(patches=CONTEXT.patches)
+    assert [build("calibrated", settings, one).work() for one in (CONTEXT, BY_PATCH, bare)] == [12, 18, 18]
 
 
 def test_it_plans_one_step_with_everybody():
