@@ -1,5 +1,6 @@
 import json
 import shutil
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -13,8 +14,10 @@ from angioshare.privacy.release import Release, private_mean
 from angioshare.progress import SilentProgress
 from angioshare.protocols import EVERY_UNIT, Context
 from angioshare.rng import stream
+from angioshare.rundir import locked
 from angioshare.synthesis import calibrated
 from angioshare.synthesis.calibrated import POOL, RELEASE
+from angioshare.synthesis.calibration import lessons as lessons_module
 from angioshare.synthesis.calibration.features import GROUPS, NAMES, features
 from angioshare.synthesis.calibration.lessons import FILE, lessons
 from angioshare.synthesis.calibration.summary import feature_weights, learn
@@ -213,6 +216,37 @@ def test_lessons_are_simulated_once_and_a_longer_list_goes_on_from_a_shorter_one
     assert counted.steps == 4
     with pytest.raises(DataError, match="another run"):
         lessons("demo-wide", 3, cut, folder=tmp_path / "a", workers=1, progress=counted)
+
+
+def test_lessons_that_another_process_simulates_are_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(lessons_module, "_WAIT_S", 0.05)
+    cut = PatchSettings(size=32, vessel=6, random=3, allow_fewer=True)
+
+    def simulate(cache, name, progress):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / cache))
+        return lessons("demo-wide", 2, cut, folder=tmp_path / name, workers=1, progress=progress)
+
+    first = simulate("cache", "a", SilentProgress())
+    (kept,) = (tmp_path / "cache").rglob("*.safetensors")
+    other = tmp_path / "other" / kept.relative_to(tmp_path / "cache")
+    other.parent.mkdir(parents=True)
+    waits = []
+
+    def wait(_seconds):
+        """The other process, which holds the lock, finishes while we wait for the second time."""
+        waits.append(len(waits))
+        if len(waits) == 2:
+            shutil.copy(kept, other)
+            held.close()
+
+    monkeypatch.setattr(lessons_module, "sleep", wait)
+    monkeypatch.setattr(lessons_module, "simulate_each", lambda *_: pytest.fail("simulated as well"))
+    with ExitStack() as held:
+        held.enter_context(locked(other.with_suffix(".lock")))
+        counted = Counted()
+        assert np.array_equal(simulate("other", "b", counted), first, equal_nan=True)
+    assert len(waits) == 2
+    assert counted.steps == 2
 
 
 class Counted(SilentProgress):

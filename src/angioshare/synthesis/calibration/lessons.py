@@ -6,9 +6,10 @@ the code, so they are kept in the user's cache and serve every run, epsilon and 
 
 import hashlib
 import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 from safetensors import SafetensorError
@@ -16,11 +17,11 @@ from safetensors.numpy import load_file, save_file
 
 import angioshare.patches
 import angioshare.simulator
-from angioshare.errors import AngioShareError, DataError
+from angioshare.errors import AngioShareError, DataError, SettingsError
 from angioshare.patches.extract import PatchSettings
 from angioshare.progress import Progress
 from angioshare.rng import seed_for, stream
-from angioshare.rundir import atomic_path
+from angioshare.rundir import atomic_path, locked
 from angioshare.simulator.many import simulate_each
 from angioshare.simulator.prior import PRIORS
 from angioshare.synthesis.calibration import features as measuring
@@ -35,6 +36,9 @@ _SEED = 1
 """Of all lessons: they are public knowledge, and no run needs its own."""
 
 _AT_ONCE = 8
+
+_WAIT_S = 2.0
+"""Between two looks at what another process has simulated."""
 
 
 def places(prior: str, count: int) -> FloatArray:
@@ -51,6 +55,8 @@ def lessons(
     prior: str, count: int, patches: PatchSettings, *, folder: Path, workers: int, progress: Progress
 ) -> FloatArray:
     """Simulate lessons and measure them, or take those that were measured before.
+
+    Of processes that want the same lessons, one at a time simulates; the others wait and take what it found.
 
     Args:
         prior: Name of the prior.
@@ -73,23 +79,47 @@ def lessons(
             raise DataError(f"{own} is damaged or of another run; delete it to simulate {count} subjects anew")
         return kept
     shared = cache_folder(os.environ) / f"{_key(prior, patches)}.safetensors"
-    found = _read(shared)
-    found = np.zeros((0, patches.per_subject, len(NAMES)), np.float32) if found is None else found
-    shares = places(prior, count)
+    found, shares = _known(shared, patches), places(prior, count)
     progress.start("simulate lessons", count, min(len(found), count))
     while len(found) < count:
-        rows = range(len(found), min(len(found) + _AT_ONCE * max(workers, 1), count))
-        seeds = [seed_for(_SEED, "calibrated", "lesson", str(row)) for row in rows]
-        made = simulate_each([(PRIORS[prior].site(shares[row]), seeds[row - rows[0]]) for row in rows], workers)
-        parts = cut_simulated(made, patches, seed=_SEED, progress=progress)
-        found = np.concatenate(
-            [found, [_padded(features(part.image, part.label), patches.per_subject) for part in parts]]
-        )
-        with suppress(AngioShareError, OSError):  # a cache that cannot be written costs time, nothing else
-            _write(shared, found)
+        with _turn(shared.with_suffix(".lock")) as mine:
+            before, found = len(found), max(found, _known(shared, patches), key=len)  # others may have gone on
+            progress.advance(steps=min(len(found), count) - before)
+            if not mine:
+                sleep(_WAIT_S)
+            elif len(found) < count:
+                rows = range(len(found), min(len(found) + _AT_ONCE * max(workers, 1), count))
+                seeds = [seed_for(_SEED, "calibrated", "lesson", str(row)) for row in rows]
+                sites = [PRIORS[prior].site(shares[row]) for row in rows]
+                made = simulate_each(list(zip(sites, seeds, strict=True)), workers)
+                parts = cut_simulated(made, patches, seed=_SEED, progress=progress)
+                measured = [_padded(features(part.image, part.label), patches.per_subject) for part in parts]
+                found = np.concatenate([found, measured])
+                with suppress(AngioShareError, OSError):  # a cache that cannot be written costs time, nothing else
+                    _write(shared, found)
     progress.finish()
     _write(own, found[:count])
     return found[:count]
+
+
+def _known(shared: Path, patches: PatchSettings) -> FloatArray:
+    """Features in the cache, perhaps of no lesson."""
+    found = _read(shared)
+    return np.zeros((0, patches.per_subject, len(NAMES)), np.float32) if found is None else found
+
+
+@contextmanager
+def _turn(path: Path) -> Iterator[bool]:
+    """Whether the next lessons are this process's to simulate: not while another process simulates the same ones."""
+    with ExitStack() as stack:
+        mine = True
+        try:
+            stack.enter_context(locked(path))
+        except SettingsError:
+            mine = False
+        except DataError:
+            pass  # nobody else can write there either
+        yield mine
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path:
