@@ -214,6 +214,9 @@ def test_lessons_are_simulated_once_and_a_longer_list_goes_on_from_a_shorter_one
     assert np.array_equal(again, few, equal_nan=True)
     lessons("demo-wide", 1, cut.model_copy(update={"vessel": 5}), folder=tmp_path / "d", workers=1, progress=counted)
     assert counted.steps == 4
+    lessons("demo-wide", 2, cut, folder=tmp_path / "c", workers=1, progress=counted)  # the source's own copy
+    assert counted.steps == 4
+    assert counted.starts == [(2, 0), (3, 2), (2, 2), (1, 0), (2, 2)]
     with pytest.raises(DataError, match="another run"):
         lessons("demo-wide", 3, cut, folder=tmp_path / "a", workers=1, progress=counted)
 
@@ -251,6 +254,12 @@ def test_lessons_that_another_process_simulates_are_waited_for(tmp_path, monkeyp
 
 class Counted(SilentProgress):
     steps = 0
+
+    def __init__(self):
+        self.starts = []
+
+    def start(self, task, total, done=0):
+        self.starts.append((total, done))
 
     def advance(self, note="", steps=1):
         self.steps += steps

@@ -77,6 +77,8 @@ def lessons(
         kept = _read(own)
         if kept is None or len(kept) != count:
             raise DataError(f"{own} is damaged or of another run; delete it to simulate {count} subjects anew")
+        progress.start("simulate lessons", count, count)
+        progress.finish()
         return kept
     shared = cache_folder(os.environ) / f"{_key(prior, patches)}.safetensors"
     found, shares = _known(shared, patches), places(prior, count)
