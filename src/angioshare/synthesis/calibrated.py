@@ -46,6 +46,9 @@ RELEASE = "release.json"
 POOL = "pool"
 """Patches of the subjects simulated after the release, until pairs were drawn from them."""
 
+_AT_ONCE = 1024
+"""Patches whose features are taken at once."""
+
 _TARGETS = 8
 """Means that the noise leaves likely, drawn to stand for all of them."""
 
@@ -128,7 +131,7 @@ class Calibrated:
         shares = self._sites(taught, summary, release, self._subjects - anywhere, rng)
         shares = np.concatenate([rng.random((anywhere, len(self._prior))), shares])
         pool = self._simulate(shares, seed, pool_folder, progress)
-        weights = self._weights(features(pool.image, pool.label), summary, targets)
+        weights = self._weights(_features_of(pool), summary, targets)
         chosen = evenly(hedged(weights, pool.subject < anywhere, doubt), self._settings.pairs, rng)
         drawn = PatchSet(image=pool.image[chosen], label=pool.label[chosen], provenance=self._context.provenance)
         write_patchset(target, drawn, {"prior": self._settings.prior, "subjects": self._subjects})
@@ -201,3 +204,12 @@ class Calibrated:
             pairs = patches.pairs(chosen)
             found.append(features(pairs[:, 0], pairs[:, 1].astype(np.uint8)))
         return found
+
+
+def _features_of(pool: PatchSet) -> FloatArray:
+    """Features (n, d) of patches on disk, some of them in memory at a time."""
+    found = []
+    for first in range(0, len(pool), _AT_ONCE):
+        pairs = pool.pairs(np.arange(first, min(first + _AT_ONCE, len(pool))))
+        found.append(features(pairs[:, 0], pairs[:, 1].astype(np.uint8)))
+    return np.concatenate(found)

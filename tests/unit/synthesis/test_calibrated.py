@@ -148,6 +148,12 @@ def test_a_pool_that_a_killed_run_left_is_taken_and_removed_at_the_end(fit, monk
     assert not (fit.folder / POOL).exists()
 
 
+def test_features_of_a_pool_do_not_depend_on_how_many_are_read_at_once(real32, monkeypatch):
+    whole = features(real32.image, real32.label)
+    monkeypatch.setattr(calibrated, "_AT_ONCE", 7)
+    assert np.array_equal(calibrated._features_of(real32), whole)
+
+
 def test_a_pool_of_another_run_is_refused(fit, monkeypatch):
     monkeypatch.setattr(calibrated, "write_patchset", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
