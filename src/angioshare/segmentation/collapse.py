@@ -2,7 +2,7 @@
 
 Soft Dice over a sigmoid has a trap: an early step may push the outputs so far to 0 or 1 that no gradient is left. The
 network then calls a few pixels vessel, whatever it is shown, and stays there. Other initial weights or another order of
-patches avoid it; pairs that cannot be learnt from, such as shuffled labels, end there every time.
+patches can avoid it; pairs that cannot be learnt from may end there every time.
 """
 
 from collections import deque

@@ -258,6 +258,18 @@ def test_lessons_that_another_process_simulates_are_waited_for(tmp_path, monkeyp
     assert counted.steps == 2
 
 
+def test_nobody_waits_for_ever_for_lessons(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(lessons_module, "_PATIENCE_S", 0.0)
+    cut = PatchSettings(size=32, vessel=4, random=2, allow_fewer=True)
+    lock = lessons_module.cache_folder({"XDG_CACHE_HOME": str(tmp_path / "cache")}) / (
+        lessons_module._key("demo-wide", cut) + ".lock"
+    )
+    with locked(lock):
+        made = lessons("demo-wide", 1, cut, folder=tmp_path / "a", workers=1, progress=SilentProgress())
+    assert made.shape == (1, 6, len(NAMES))
+
+
 class Counted(SilentProgress):
     steps = 0
 

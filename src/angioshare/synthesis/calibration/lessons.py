@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 
 import numpy as np
 from safetensors import SafetensorError
@@ -39,6 +39,9 @@ _AT_ONCE = 8
 
 _WAIT_S = 2.0
 """Between two looks at what another process has simulated."""
+
+_PATIENCE_S = 900.0
+"""After so long without anything new, lessons are simulated here as well: a folder may know no locks."""
 
 
 def places(prior: str, count: int) -> FloatArray:
@@ -83,11 +86,14 @@ def lessons(
     shared = cache_folder(os.environ) / f"{_key(prior, patches)}.safetensors"
     found, shares = _known(shared, patches), places(prior, count)
     progress.start("simulate lessons", count, min(len(found), count))
+    heard = monotonic()
     while len(found) < count:
         with _turn(shared.with_suffix(".lock")) as mine:
             before, found = len(found), max(found, _known(shared, patches), key=len)  # others may have gone on
-            progress.advance(steps=min(len(found), count) - before)
-            if not mine:
+            heard = monotonic() if len(found) > before else heard
+            waits = not mine and monotonic() - heard < _PATIENCE_S
+            progress.advance("another process simulates them" if waits else "", min(len(found), count) - before)
+            if waits:
                 sleep(_WAIT_S)
             elif len(found) < count:
                 rows = range(len(found), min(len(found) + _AT_ONCE * max(workers, 1), count))
