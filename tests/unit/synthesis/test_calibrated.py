@@ -4,6 +4,7 @@ from contextlib import ExitStack
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from angioshare.errors import DataError, SettingsError
 from angioshare.patches.extract import PatchSettings
@@ -431,6 +432,22 @@ def test_a_rim_that_readers_left_out_is_seen():
     inner[:, 5:9] = label[:, 5:9]
     place = NAMES.index("ring.1")
     assert features(image, inner)[:, place].mean() > features(image, label)[:, place].mean() + 0.5
+
+
+@pytest.mark.parametrize(("drawn", "low", "high"), [("as seen", 0.4, 0.6), ("thick", -0.1, 0.2), ("thin", 0.7, 1.0)])
+def test_where_readers_stop_is_seen(drawn, low, high):
+    image, label = bars(thick=5, noise=0.02)
+    image = ndimage.gaussian_filter(image, (0, 1, 1))
+    reader = {"as seen": lambda one: one, "thick": ndimage.binary_dilation, "thin": ndimage.binary_erosion}[drawn]
+    label = np.stack([np.asarray(reader(one), np.uint8) for one in label])
+    edge = features(image, label)[:, NAMES.index("edge")]
+    assert (edge > low).all()
+    assert (edge < high).all()
+
+
+def test_without_a_label_readers_stop_nowhere():
+    image, label = bars()
+    assert (features(image, np.zeros_like(label))[:, NAMES.index("edge")] == 0).all()
 
 
 def test_brightness_and_its_unit_do_not_matter_to_contrast():

@@ -23,6 +23,15 @@ _SMALL, _LARGE = 12, 40
 _LEAST_TISSUE = 50
 """Pixels of tissue without which a patch says nothing."""
 
+_NEXT = 1.2
+"""Pixels of the rim are nearer than this to the other side."""
+
+_NEARBY = 5
+"""Edge in pixels of the square in which the brightest labelled pixel stands for the vessel's own signal."""
+
+_LEAST_SIGNAL = 2.0
+"""A vessel counts as having at least this contrast, so that noise is not divided by nothing."""
+
 _AT_ONCE = 256
 
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -30,10 +39,11 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "shape": ("area", "small", "large", "width"),
     "contrast": ("inside", "inside.small", "core", "peak", "inside.spread", "dim.1", "dim.2"),
     "rim": ("ring.1", "ring.2"),
+    "edge": ("edge",),
     "tissue": ("level", "spread", "dark", "bright", "bright.share"),
     "grain": ("lag.1", "lag.4"),
 }
-"""Features by what they speak of: how much is labelled, how it is drawn, its signal, its rim, and all the rest."""
+"""Features by what they speak of: how much is labelled, how it is drawn, its signal, its rim, its end, and the rest."""
 
 NAMES: tuple[str, ...] = tuple(name for group in GROUPS.values() for name in group)
 """Features in order."""
@@ -80,6 +90,7 @@ def _some(pixels: FloatArray, labelled: BoolArray) -> FloatArray:
         values |= _grain(contrast, tissue) | {"bright.share": _log_share(np.mean(contrast[tissue] > 8))}
         values |= _label(contrast, labelled[index], depth[index], area[piece[index]])
         values |= _rim(contrast, away[index], outside[index], labelled[index])
+        values["edge"] = _edge(contrast, depth[index], away[index], outside[index], labelled[index])
         found[index] = [values[name] for name in NAMES]
     return found
 
@@ -165,3 +176,17 @@ def _rim(contrast: FloatArray, away: FloatArray, outside: BoolArray, label: Bool
         ring = (away > low) & (away <= high) & ~outside
         found[name] = compressed(contrast[ring].mean()) if label.any() and ring.any() else 0.0
     return found
+
+
+def _edge(contrast: FloatArray, depth: FloatArray, away: FloatArray, outside: BoolArray, label: BoolArray) -> float:
+    """Share of a vessel's own signal at which readers stop: mean of the last pixels they drew and the first they left.
+
+    A half where they draw what a scan shows (diameters are measured there, Hoogeveen et al. 1998), less where they
+    draw a margin, next to nothing where they draw what cannot be seen.
+    """
+    if not label.any():
+        return 0.0
+    signal = ndimage.maximum_filter(np.where(label, contrast, -np.inf), _NEARBY)
+    share = np.clip(contrast / np.maximum(signal, _LEAST_SIGNAL), -0.5, 1)
+    drawn, left = label & (depth < _NEXT), ~label & (away < _NEXT) & ~outside
+    return float(np.mean([share[rim].mean() for rim in (drawn, left) if rim.any()]))

@@ -17,10 +17,18 @@ from angioshare.privacy.unit import PrivacyUnit
 from angioshare.synthesis.calibration.features import GROUPS, NAMES
 from angioshare.types import FloatArray
 
-WEIGHTS: dict[str, float] = {"amount": 1.0, "shape": 2.0, "contrast": 2.0, "rim": 2.0, "tissue": 1.0, "grain": 1.0}
+WEIGHTS: dict[str, float] = {
+    "amount": 1.0,
+    "shape": 2.0,
+    "contrast": 2.0,
+    "rim": 2.0,
+    "edge": 6.0,
+    "tissue": 1.0,
+    "grain": 1.0,
+}
 """What a group of features counts for: a segmenter suffers most where the label is drawn in another way."""
 
-_MOST = {"subject": 8.0, "patch": 60.0}
+_MOST = {"subject": 24.0, "patch": 60.0}
 """A feature of a unit counts at most so many weighted standard deviations between sites; patches scatter more."""
 
 _RADIUS_QUANTILE = {"subject": 0.5, "patch": 0.995}
