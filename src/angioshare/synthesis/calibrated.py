@@ -62,7 +62,10 @@ class CalibratedSettings(Settings):
     prior: str = Field("wide", description="Range of sites that is searched.")
     lessons: int = Field(240, ge=4, le=100_000, description="Simulated subjects that teach what sites look like.")
     numbers: int | None = Field(
-        None, ge=1, le=24, description="How many numbers are released; None: 8 of protected subjects, else all 24."
+        None,
+        ge=1,
+        le=len(NAMES),
+        description=f"How many numbers are released; None: {FEW} of protected subjects, else all {len(NAMES)}.",
     )
     subjects: int = Field(48, ge=1, le=10_000, description="Subjects simulated after the release.")
     sharp_factor: int = Field(
