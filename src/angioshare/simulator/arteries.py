@@ -151,12 +151,12 @@ def _territories(places: FloatArray, head: Head) -> np.ndarray:
 def _winding(
     points: FloatArray, parent: np.ndarray, free: np.ndarray, parameters: SimulatorParameters, rng: np.random.Generator
 ) -> FloatArray:
-    """Displacement (n, 3) that makes vessels wind, growing from a quarter on trunks to full on branches."""
+    """Displacement (n, 3) that makes vessels wind, growing from a share on trunks to full on branches."""
     tree = parameters.tree
     fields = [smooth_field(rng, tree.winding_length_mm, LOW_MM, HIGH_MM, band=True) for _ in range(3)]
     shift = np.column_stack([one.at(points) for one in fields])
     ramp = 1 - pass_down(parent, np.where(free, 0.75, 1.0))
-    amount = tree.tortuosity_mm * (0.25 + 0.75 * ramp)
+    amount = tree.tortuosity_mm * (tree.trunk_winding + (1 - tree.trunk_winding) * ramp)
     return np.asarray(amount[:, None] * shift)
 
 

@@ -115,7 +115,7 @@ class TreeParameters(Settings):
     tortuosity_mm: float = quantity(
         0.9,
         0.0,
-        3.0,
+        5.0,
         unit="mm",
         source="Bullitt et al. 2003",
         says="SD of the winding of distal arteries about their course.",
@@ -127,6 +127,14 @@ class TreeParameters(Settings):
         unit="mm",
         source="Bullitt et al. 2003",
         says="Length over which the winding changes its direction.",
+    )
+    trunk_winding: float = quantity(
+        0.25,
+        0.0,
+        1.0,
+        unit="1",
+        source="Wright et al. 2013",
+        says="Winding of named arteries against that of distal ones: what forks runs straighter than what ends.",
     )
     path_balance: float = quantity(
         0.35,

@@ -203,6 +203,14 @@ class ReaderParameters(Settings):
     smallest_radius_mm: float = quantity(
         0.26, 0.0, 1.0, unit="mm", source="Livne et al. 2019", says="Thinner arteries are not drawn."
     )
+    smallest_cnr: float = quantity(
+        0.0,
+        0.0,
+        8.0,
+        unit="1",
+        source="Rose 1948",
+        says="Arteries are drawn that stand out this much against the noise, in its SDs.",
+    )
     smallest_contrast: float = quantity(
         0.35,
         0.0,

@@ -17,6 +17,7 @@ def draw_label(
     tree: VesselTree,
     beads: Beads,
     relative_signal: FloatArray,
+    relative_noise: float,
     mask: BoolArray,
     grid: Grid,
     rng: np.random.Generator,
@@ -28,6 +29,7 @@ def draw_label(
         tree: The arteries.
         beads: Their beads.
         relative_signal: Signal (n,) at each point of the tree against the tissue around it.
+        relative_noise: SD of the noise against the same tissue.
         mask: The brain mask; nothing is drawn outside.
         grid: The grid.
         rng: Stream of the readers' errors.
@@ -42,7 +44,8 @@ def draw_label(
     drawn = np.maximum(grid.scale * drawn, 0.5 * reader.least_width_voxel * grid.spacing_mm[0])
     peak = disc_share(np.zeros(len(true_mm)), grid.scale * true_mm / voxel_blur(beads, grid))
     contrast = peak * (beads.of(tree, relative_signal) - 1)
-    visible = (true_mm >= reader.smallest_radius_mm) & (contrast >= reader.smallest_contrast)
+    least = max(reader.smallest_contrast, reader.smallest_cnr * relative_noise)
+    visible = (true_mm >= reader.smallest_radius_mm) & (contrast >= least)
     # Who sees the far part of a vessel has followed it there.
     seen = np.bincount(beads.node[visible], minlength=len(tree.parent)) > 0
     followed = down_sum(tree.parent, seen.astype(np.float64)) > 0

@@ -81,9 +81,8 @@ def simulate_subject(parameters: SimulatorParameters, seed: int) -> SimulatedSub
     radius = grid.scale * beads.of(narrowed, narrowed.radius_mm)
     added = paint_vessels(image, beads, radius, beads.of(tree, blood), grid, own.contrast.profile)
     angio = acquire(own, image, added, tissue.mask, grid, stream(seed, "simulator", "acquisition"))
-    label = draw_label(
-        own, narrowed, beads, blood / levels.grey, tissue.mask, grid, stream(seed, "simulator", "reader")
-    )
+    seen, noise = blood / levels.grey, own.acquisition.noise / levels.grey
+    label = draw_label(own, narrowed, beads, seen, noise, tissue.mask, grid, stream(seed, "simulator", "reader"))
     return SimulatedSubject(
         angio=angio,
         label=label,

@@ -13,7 +13,7 @@ from angioshare.simulator.tree import VesselTree
 SHAPE, SPACING = (40, 16, 12), (0.7, 0.7, 1.4)
 
 
-def drawn(radius_mm, signal, height_mm, **reader):
+def drawn(radius_mm, signal, height_mm, *, noise=0.0, **reader):
     """Label of a vessel along i, its signal given at 20 points, between two slices if height_mm is half a slice off."""
     grid = Grid(shape=SHAPE, spacing_mm=SPACING, origin_mm=np.zeros(3), pose=np.eye(3), shift_mm=np.zeros(3), scale=1.0)
     points = np.column_stack([np.linspace(4, 23, 20), np.full(20, 5.6), np.full(20, height_mm)])
@@ -28,7 +28,7 @@ def drawn(radius_mm, signal, height_mm, **reader):
     parameters = unflatten({f"reader.{name}": value for name, value in style.items()}, SimulatorParameters())
     beads = string_beads(tree, grid)
     mask = np.ones(SHAPE, bool)
-    return draw_label(parameters, tree, beads, np.asarray(signal), mask, grid, np.random.default_rng(0))
+    return draw_label(parameters, tree, beads, np.asarray(signal), noise, mask, grid, np.random.default_rng(0))
 
 
 def pieces(label):
@@ -64,3 +64,9 @@ def test_nothing_is_drawn_behind_the_last_visible_part():
     half = drawn(0.8, signal, 5.6, smallest_contrast=0.5)
     assert pieces(half) == 1
     assert np.flatnonzero(half.any(axis=(1, 2))).max() <= 22
+
+
+@pytest.mark.parametrize(("noise", "seen"), [(0.02, True), (0.2, False)])
+def test_a_reader_draws_what_stands_out_against_the_noise(noise, seen):
+    style = {"smallest_contrast": 0.0, "smallest_cnr": 4.0}
+    assert drawn(0.4, np.full(20, 2.0), 5.6, noise=noise, **style).any() == seen

@@ -32,6 +32,9 @@ _NEARBY = 5
 _LEAST_SIGNAL = 2.0
 """A vessel counts as having at least this contrast, so that noise is not divided by nothing."""
 
+_BRIGHT = (4.0, 8.0)
+"""Contrast above which noise hardly reaches, and that of a plain vessel."""
+
 _AT_ONCE = 256
 
 GROUPS: dict[str, tuple[str, ...]] = {
@@ -40,10 +43,12 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "contrast": ("inside", "inside.small", "core", "peak", "inside.spread", "dim.1", "dim.2"),
     "rim": ("ring.1", "ring.2"),
     "edge": ("edge",),
-    "tissue": ("level", "spread", "dark", "bright", "bright.share"),
+    "clutter": ("taken.4", "taken.8", "bright.share"),
+    "tissue": ("level", "spread", "dark", "bright"),
     "grain": ("lag.1", "lag.4"),
 }
-"""Features by what they speak of: how much is labelled, how it is drawn, its signal, its rim, its end, and the rest."""
+"""Features by what they speak of: how much is labelled, how it is drawn, its signal, its rim, its end, what
+else is bright, and the rest."""
 
 NAMES: tuple[str, ...] = tuple(name for group in GROUPS.values() for name in group)
 """Features in order."""
@@ -87,7 +92,7 @@ def _some(pixels: FloatArray, labelled: BoolArray) -> FloatArray:
             continue
         values = _tissue(pixels[index], tissue, outside[index])
         contrast = np.clip((pixels[index] - values.pop("median")) / values.pop("unit"), -5, 40)
-        values |= _grain(contrast, tissue) | {"bright.share": _log_share(np.mean(contrast[tissue] > 8))}
+        values |= _grain(contrast, tissue) | _clutter(contrast, tissue, labelled[index])
         values |= _label(contrast, labelled[index], depth[index], area[piece[index]])
         values |= _rim(contrast, away[index], outside[index], labelled[index])
         values["edge"] = _edge(contrast, depth[index], away[index], outside[index], labelled[index])
@@ -136,6 +141,18 @@ def _grain(contrast: FloatArray, tissue: BoolArray) -> dict[str, float]:
         both = tissue[:, lag:] & tissue[:, :-lag]
         step = np.abs(contrast[:, lag:] - contrast[:, :-lag])[both]
         found[f"lag.{lag}"] = float(np.log(np.median(step) + 1e-2)) if len(step) else 0.0
+    return found
+
+
+def _clutter(contrast: FloatArray, tissue: BoolArray, label: BoolArray) -> dict[str, float]:
+    """What is bright and no artery: the share of bright pixels that is labelled, and how many lie far from any label.
+
+    It decides what a segmenter makes of a bright spot. One pixel of each kind is added, so that few say little.
+    """
+    found = {"bright.share": _log_share(np.mean(contrast[tissue] > _BRIGHT[-1]))}
+    for least in _BRIGHT:
+        bright = contrast > least
+        found[f"taken.{least:g}"] = float((np.sum(bright & label) + 1) / (np.sum(bright) + 2))
     return found
 
 

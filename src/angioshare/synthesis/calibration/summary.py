@@ -22,7 +22,8 @@ WEIGHTS: dict[str, float] = {
     "shape": 2.0,
     "contrast": 2.0,
     "rim": 2.0,
-    "edge": 6.0,
+    "edge": 4.0,
+    "clutter": 3.0,
     "tissue": 1.0,
     "grain": 1.0,
 }
