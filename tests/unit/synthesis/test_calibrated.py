@@ -451,6 +451,21 @@ def test_without_a_label_readers_stop_nowhere():
     assert (features(image, np.zeros_like(label))[:, NAMES.index("edge")] == 0).all()
 
 
+def test_what_is_bright_and_no_artery_is_seen():
+    """Two bars of 5 x 24 pixels: both labelled, or one of them a vein; dim ones count for nothing."""
+    image, both = bars(thick=5, noise=0.02, count=2)
+    one = bars(thick=5, count=1)[1]
+    place = [NAMES.index(name) for name in GROUPS["clutter"]]
+    taken, missed = (features(image, label)[:, place] for label in (both, one))
+    assert taken[:, :2] == pytest.approx(241 / 242)
+    assert missed[:, :2] == pytest.approx(121 / 242)
+    assert (taken[:, 2] == 0).all()
+    assert (missed[:, 2] > 2.5).all()
+    dim = features(*bars(thick=5, noise=0.2, bright=0.2, count=2))[:, place]
+    assert dim[:, 0] == pytest.approx(0.5, abs=0.3)
+    assert (dim[:, 1] == 0.5).all()
+
+
 def test_brightness_and_its_unit_do_not_matter_to_contrast():
     image, label = bars()
     for name in GROUPS["contrast"]:
