@@ -10,7 +10,7 @@ from angioshare.stages.report import report
 from angioshare.stages.run import STAGES, Run
 from angioshare.stages.sample import sample
 from angioshare.stages.segment import segment
-from angioshare.stages.train import outlook_of_source, train
+from angioshare.stages.train import outlook_of_source, synthesizer_of, train
 
 STAGE_FUNCTIONS: dict[str, Callable[[Run, Progress], None]] = {
     "prepare": prepare,
@@ -26,9 +26,12 @@ def pipeline(run: Run, progress: Progress) -> None:
     """Do whatever is missing, stage by stage; finished work is kept.
 
     Raises:
-        SettingsError: Another process works in the folder.
+        SettingsError: Another process works in the folder, or a source's settings are wrong; nothing was made then.
     """
     with run.alone():
+        if run.missing("train"):
+            for source in run.config.sources:
+                synthesizer_of(run, source)
         for stage in STAGES:
             if run.missing(stage):
                 STAGE_FUNCTIONS[stage](run, progress)

@@ -52,8 +52,12 @@ def build(name: str, settings: dict[str, Any], context: Context) -> Synthesizer:
     try:
         built: Synthesizer = kind(kind.Settings.model_validate(settings), context)
     except ValidationError as error:
-        clauses = "; ".join(f"{'.'.join(map(str, part['loc']))}: {part['msg']}" for part in error.errors())
-        raise SettingsError(f"settings of synthesizer {name!r}: {clauses}") from error
+        clauses = "; ".join(
+            f"{'.'.join(map(str, part['loc']))}={str(part['input'])[:80]}: {part['msg']}" for part in error.errors()
+        )
+        raise SettingsError(
+            f"settings of synthesizer {name!r}: {clauses}; change them in the source's settings"
+        ) from error
     return built
 
 
