@@ -149,7 +149,7 @@ def _clutter(contrast: FloatArray, tissue: BoolArray, label: BoolArray) -> dict[
 
     It decides what a segmenter makes of a bright spot. One pixel of each kind is added, so that few say little.
     """
-    found = {"bright.share": _log_share(np.mean(contrast[tissue] > _BRIGHT[-1]))}
+    found = {"bright.share": _log_share(float(np.mean(contrast[tissue] > _BRIGHT[-1])))}
     for least in _BRIGHT:
         bright = contrast > least
         found[f"taken.{least:g}"] = float((np.sum(bright & label) + 1) / (np.sum(bright) + 2))
