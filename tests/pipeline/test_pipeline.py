@@ -156,14 +156,14 @@ def test_other_settings_are_not_mixed_into_a_run(run, place, settings_file, caps
     assert main(["run", str(place / "B"), str(run), "--config", str(settings_file)]) == 2
 
 
-def test_a_wrong_setting_of_any_source_is_told_before_patches_are_cut(place, settings_file, capsys):
+def test_a_wrong_setting_of_any_source_is_told_before_anything_is_made(place, settings_file, capsys):
     out = place / "wrong"
     call = ["run", str(place / "A"), str(out), "--config", str(settings_file), "--set", "sources.1.settings.z=0"]
     assert main(call) == 2
     said = capsys.readouterr().err
     assert "z=0" in said
     assert "change them in the source's settings" in said
-    assert not (out / "private" / "patches").exists()
+    assert not out.exists()
 
 
 def test_a_dry_run_writes_nothing_and_names_the_epsilon(place, settings_file, capsys):

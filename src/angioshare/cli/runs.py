@@ -55,7 +55,7 @@ def run(
     Without --preset and --config it takes what `angioshare recommend` says for the budget.
     """
     from angioshare.stages.folder import make_folder, open_run, planned_run
-    from angioshare.stages.pipeline import outlook, pipeline
+    from angioshare.stages.pipeline import check_sources, outlook, pipeline
 
     if preset is not None and config is not None:
         raise SettingsError("--preset and --config exclude each other; give one")
@@ -75,6 +75,7 @@ def run(
             changes = [*(changes or ()), f"device={json.dumps(device)}"]
         settings = _settings(cohort, preset, config, budget, changes or [])
         this = planned_run(out, settings, cohort, second_site or (), ledger=ledger, state=state_folder())
+        check_sources(this)
     if dry_run:
         _answer_outlook(outlook(this), as_json)
         return

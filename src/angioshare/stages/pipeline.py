@@ -22,16 +22,23 @@ STAGE_FUNCTIONS: dict[str, Callable[[Run, Progress], None]] = {
 }
 
 
+def check_sources(run: Run) -> None:
+    """Look at the settings of every source, whether the run's folder stands or not.
+
+    Raises:
+        SettingsError: A source's settings are wrong.
+    """
+    for source in run.config.sources:
+        synthesizer_of(run, source)
+
+
 def pipeline(run: Run, progress: Progress) -> None:
     """Do whatever is missing, stage by stage; finished work is kept.
 
     Raises:
-        SettingsError: Another process works in the folder, or a source's settings are wrong; nothing was made then.
+        SettingsError: Another process works in the folder.
     """
     with run.alone():
-        if run.missing("train"):
-            for source in run.config.sources:
-                synthesizer_of(run, source)
         for stage in STAGES:
             if run.missing(stage):
                 STAGE_FUNCTIONS[stage](run, progress)
