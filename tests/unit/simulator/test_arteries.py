@@ -156,3 +156,13 @@ def test_variants_occur_as_often_as_asked(make_person):
 def test_density_terminal_radius_and_tortuosity_lengthen_the_tree(make_person, name, low, high):
     short, long = (lengths(make_person(4, **{name: value}).tree).sum() for value in (low, high))
     assert long > 1.1 * short
+
+
+def test_named_arteries_wind_by_their_share(make_person):
+    """A share of 0 leaves the basilar artery as straight as no winding at all does; a share of 1 does not."""
+    basilar = {}
+    for share, winding in ((0.0, 4.0), (1.0, 4.0), (0.0, 0.0)):
+        tree = make_person(4, tree__trunk_winding=share, tree__tortuosity_mm=winding).tree
+        basilar[share, winding] = lengths(tree)[tree.of("basilar")].sum()
+    assert basilar[0.0, 4.0] == pytest.approx(basilar[0.0, 0.0])
+    assert basilar[1.0, 4.0] > 1.1 * basilar[0.0, 0.0]

@@ -82,6 +82,9 @@ def test_noise_and_readers_leave_the_anatomy_alone(usual):
     louder = demo(acquisition__noise=0.3)
     assert np.array_equal(louder.label, usual.label)
     assert np.array_equal(louder.brain, usual.brain)
+    careful = {"reader__smallest_contrast": 0.0, "reader__smallest_cnr": 3.0}
+    quiet, loud = (demo(**careful, acquisition__noise=noise).label.sum() for noise in (0.02, 0.3))
+    assert loud < 0.9 * quiet
     thicker = demo(reader__thickness=2.0)
     assert np.array_equal(thicker.angio, usual.angio)
 
@@ -93,6 +96,7 @@ def test_noise_and_readers_leave_the_anatomy_alone(usual):
         ("reader__least_width_voxel", (0.5, 2.5)),
         ("reader__smallest_radius_mm", (0.9, 0.2)),
         ("reader__smallest_contrast", (2.0, 0.2)),
+        ("reader__smallest_cnr", (8.0, 0.0)),
         ("reader__coverage", (0.8, 0.2)),
         ("reader__continuity", (0.0, 1.0)),
         ("reader__speck_voxels", (200, 0)),

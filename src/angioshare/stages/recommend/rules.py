@@ -54,7 +54,7 @@ RULES: dict[str, Rule] = {
         why=(
             "One release of a few numbers; all else is simulated, so it cannot show what the simulator cannot draw. On "
             "the rendered cohort of development (12 subjects, 3 seeds) it kept 0.84 of real training's Dice at "
-            "epsilon 1 per subject, the simulator alone 0.78; with an earlier prior 0.70 at 0.5, 0.73 at 3, 0.89 at 1 "
+            "epsilon 1 per subject, the simulator alone 0.78; with earlier priors 0.70 at 0.5, 0.73 at 3, 0.89 at 1 "
             "per patch, the simulator alone 0.77. Believe the report's comparison."
         ),
     ),
