@@ -80,13 +80,14 @@ class Cell:
 
 def cells_of(options: argparse.Namespace) -> list[Cell]:
     """Rivals first, the published WGAN always among the methods of a grid."""
+    rivals = [Cell(name) for name in options.rivals]
     if options.cells:
-        return [*(Cell(name) for name in RIVALS), *options.cells]
+        return [*rivals, *options.cells]
     methods = dict.fromkeys(["wgan", *options.methods])
     plain = [Cell(method) for method in methods if method == "wgan" or "inf" in options.epsilons]
     finite = [float(value) for value in options.epsilons if value != "inf"]
     private = [Cell(method, unit, value) for method in methods for unit in options.units for value in finite]
-    return [*(Cell(name) for name in RIVALS), *plain, *private]
+    return [*rivals, *plain, *private]
 
 
 def method_settings(file: Path) -> dict[str, dict[str, Any]]:
@@ -105,7 +106,8 @@ def settings_of(options: argparse.Namespace, cells: list[Cell]) -> Config:
     if options.split != "ids":
         tree["split"] = {"file": str(Path(options.split).resolve())}
     tree["patches"] |= {"vessel": 300, "random": 300}
-    tree["segmentation"] |= {"dropouts": [0.0], "augmentations": [True], "steps": options.steps}
+    unet = {"learning_rates": [1e-3], "ema": 0.98, "dropouts": [0.0], "augmentations": [True], "steps": options.steps}
+    tree["segmentation"] |= unet
     tree["evaluation"] |= {"fidelity_patches": 1000, "similarity_patches": 0}
     tree["sources"] = [
         {"name": cell.name, "title": cell.title, "synthesizer": cell.method, "pairs": options.pairs}
@@ -190,6 +192,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--cells", type=cell, nargs="+", default=[], metavar="METHOD:UNIT:EPSILON", help="these alone, not the grid"
     )
+    parser.add_argument("--rivals", type=words, default=list(RIVALS), help=f"default {','.join(RIVALS)}")
     parser.add_argument("--split", default="ids", help="ids: training, 3 validation, 5 test in order; or a JSON file")
     parser.add_argument("--steps", type=int, default=2200, help="steps of every U-Net")
     parser.add_argument("--pairs", type=int, default=7200, help="pairs drawn from every source")

@@ -1,4 +1,4 @@
-"""Exponential moving average of weights: a smoother generator for no privacy at all."""
+"""Exponential moving average of weights: a smoother network, and for a generator no privacy at all."""
 
 import copy
 

@@ -28,14 +28,22 @@ _DTYPES: dict[str, np.dtype[Any]] = {"image": np.dtype("<f2"), "label": np.dtype
 _CHUNK = 1024  # patches written at a time: bounds memory to some 20 MB
 
 
-def write_store(path: Path, subjects: Iterable[SubjectPatches], settings: PatchSettings, *, seed: int) -> None:
-    """Write the real patches of a cohort, one subject in memory at a time.
+def write_store(
+    path: Path,
+    subjects: Iterable[SubjectPatches],
+    settings: PatchSettings,
+    *,
+    seed: int,
+    provenance: Provenance = "unprotected",
+) -> None:
+    """Write the patches of a cohort, a real one as a rule, one subject in memory at a time.
 
     Args:
         path: Folder to make; it must not exist.
         subjects: Patches; each subject is taken when the one before is on disk.
         settings: How they were cut; kept in the manifest.
         seed: The seed that they were cut with; kept in the manifest.
+        provenance: What made them. Names of subjects are kept only where they are real.
 
     Raises:
         SettingsError: `path` exists, or another process writes it.
@@ -61,7 +69,7 @@ def write_store(path: Path, subjects: Iterable[SubjectPatches], settings: PatchS
         if not rows:
             raise DataError(f"{printable(path)}: 0 subjects give no patches; give 1 at least")
         more = {"settings": settings.model_dump(mode="json"), "seed": seed}
-        _write_manifest(folder, image.shape, rows, "unprotected", more)
+        _write_manifest(folder, image.shape, rows if provenance == "unprotected" else [], provenance, more)
 
 
 def write_patchset(path: Path, patches: PatchSet, meta: Json) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from angioshare.errors import AngioShareError, DataError, SettingsError
+from angioshare.models.ema import MovingAverage
 from angioshare.models.unet import HalfUnet
 from angioshare.patches.patchset import PatchSet
 from angioshare.progress import Progress
@@ -113,7 +114,7 @@ class Unet:
         network, device, attempt = trained.network, torch.device(self.device), trained.record.attempts
         optimiser = torch.optim.Adam(network.parameters(), lr=self.settings.learning_rate)
         forward = partial(folded_forward, network) if device.type == "cpu" else network
-        watch = Watch(steps)
+        average, watch = MovingAverage(network, self.settings.ema), Watch(steps)
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(seed_for(seed, "unet", "dropout"))
             network.train()
@@ -122,9 +123,12 @@ class Unet:
                 optimiser.zero_grad()
                 torch.autograd.backward(loss)
                 optimiser.step()
+                average.decay = min(self.settings.ema, step / (step + 9))  # close behind at first
+                average.update(network)
                 told.at(step, attempt)
                 if watch.failed(loss.item(), label.mean().item()) and attempt < ATTEMPTS:
                     return False
+            network.load_state_dict(average.network.state_dict())
             network.eval()
         return True
 

@@ -24,6 +24,7 @@ class UnetSettings(Settings):
     batch: int = Field(64, ge=1, description="Patches in one step.")
     epochs: int = Field(15, ge=1, description="How often every patch (and augmented copy) is seen; see `steps`.")
     steps: int | None = Field(None, ge=1, description="Training steps; set, it stands in place of `epochs`.")
+    ema: float = Field(0.0, ge=0, lt=1, description="Decay of the weights' moving average, which is kept; 0: the last.")
 
     def total_steps(self, n_patches: int) -> int:
         """Steps of the whole training on `n_patches` patches.
@@ -51,6 +52,7 @@ class SegmentationSettings(Settings):
     batch: int = Field(64, ge=1, description="Patches in one step.")
     epochs: int = Field(15, ge=1, description="How often every patch (and augmented copy) is seen; see `steps`.")
     steps: int | None = Field(None, ge=1, description="Training steps; set, it stands in place of `epochs`.")
+    ema: float = Field(0.0, ge=0, lt=1, description="Decay of the weights' moving average, which is kept; 0: the last.")
     inference: InferenceMode = Field(
         "slice", description="Read volumes by whole slices, or by half-overlapping windows (slower)."
     )
@@ -71,6 +73,7 @@ class SegmentationSettings(Settings):
                 batch=self.batch,
                 epochs=self.epochs,
                 steps=self.steps,
+                ema=self.ema,
             )
             for learning_rate, dropout, augmentation in product(self.learning_rates, self.dropouts, self.augmentations)
         ]

@@ -15,6 +15,7 @@ def acquire(
     pulsating: FloatArray,
     mask: BoolArray,
     grid: Grid,
+    profile: FloatArray,
     rng: np.random.Generator,
 ) -> ByteArray:
     """Measure a signal.
@@ -25,6 +26,7 @@ def acquire(
         pulsating: What the arteries add to it (i, j, k).
         mask: The brain mask.
         grid: The grid.
+        profile: Factor (k,) on each slice, see `slab_profile`.
         rng: Stream of shading and noise.
 
     Returns:
@@ -35,7 +37,7 @@ def acquire(
     sigma = acquisition.blur_mm / np.array(grid.spacing_mm[:2])
     if acquisition.blur_mm > 0:
         image = ndimage.gaussian_filter(image, (sigma[0], sigma[1], 0), truncate=3)
-    image = image * slab_profile(parameters, grid)
+    image = image * profile
     axes = grid.axes()
     low, high = np.array([a[0] for a in axes]), np.array([a[-1] for a in axes])
     shading = smooth_field(rng, acquisition.bias_length_mm, low, high).on_axes(*axes)

@@ -1,6 +1,6 @@
 """The scanner's grid: where its voxels lie in one person's head."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -41,6 +41,16 @@ class Grid:
         """Return the scanner coordinates of the voxels along each axis in mm."""
         i, j, k = (self.origin_mm[d] + self.spacing_mm[d] * np.arange(self.shape[d]) for d in range(3))
         return i, j, k
+
+    def slices(self, first: int, count: int) -> "Grid":
+        """Return the grid of some neighbouring slices (along k).
+
+        Args:
+            first: The lowest slice, >= 0.
+            count: How many, >= 1.
+        """
+        shape = (self.shape[0], self.shape[1], count)
+        return replace(self, shape=shape, origin_mm=self.origin_mm + np.array([0, 0, first * self.spacing_mm[2]]))
 
     def affine(self) -> FloatArray:
         """Return the affine (4, 4) from voxel indices to scanner coordinates."""

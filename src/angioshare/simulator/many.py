@@ -14,7 +14,9 @@ from angioshare.simulator.sites import SITES
 from angioshare.simulator.subject import SimulatedSubject, simulate_subject
 
 
-def simulate_subjects(site: str, count: int, seed: int, workers: int = 1) -> Iterator[SimulatedSubject]:
+def simulate_subjects(
+    site: str, count: int, seed: int, workers: int = 1, extent: float = 1.0
+) -> Iterator[SimulatedSubject]:
     """Simulate subjects of one site; subject `n` depends on (site, seed, n) alone.
 
     Args:
@@ -22,6 +24,7 @@ def simulate_subjects(site: str, count: int, seed: int, workers: int = 1) -> Ite
         count: How many, >= 1.
         seed: Seed of them all.
         workers: Processes; 1 stays in this one, 0 takes one for each core.
+        extent: Share of its slices that is simulated of each subject, see `simulate_subject`.
 
     Yields:
         Subjects in order.
@@ -31,7 +34,7 @@ def simulate_subjects(site: str, count: int, seed: int, workers: int = 1) -> Ite
     """
     check_site(site)
     seeds = [seed_for(seed, "simulate", site, str(index)) for index in range(count)]
-    yield from simulate_each([(_parameters(site, one), one) for one in seeds], workers)
+    yield from simulate_each([(_parameters(site, one), one) for one in seeds], workers, extent)
 
 
 def check_site(site: str) -> None:
@@ -48,21 +51,24 @@ def _parameters(site: str, seed: int) -> SimulatorParameters:
     return PRIORS[site].draw(stream(seed, "simulator", "site")) if site in PRIORS else SITES[site]
 
 
-def simulate_each(wanted: Sequence[tuple[SimulatorParameters, int]], workers: int = 1) -> Iterator[SimulatedSubject]:
+def simulate_each(
+    wanted: Sequence[tuple[SimulatorParameters, int]], workers: int = 1, extent: float = 1.0
+) -> Iterator[SimulatedSubject]:
     """Simulate one subject for each pair of parameters and seed, in order.
 
     Args:
         wanted: Parameters and seeds.
         workers: Processes; 1 stays in this one, 0 takes one for each core.
+        extent: Share of its slices that is simulated of each subject, see `simulate_subject`.
     """
     workers = min(workers or cpu_count() or 1, len(wanted))
     if workers <= 1:
-        yield from (simulate_subject(parameters, one) for parameters, one in wanted)
+        yield from (simulate_subject(parameters, one, extent) for parameters, one in wanted)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         waiting: deque[Future[SimulatedSubject]] = deque()
         for parameters, one in wanted:
-            waiting.append(pool.submit(simulate_subject, parameters, one))
+            waiting.append(pool.submit(simulate_subject, parameters, one, extent))
             if len(waiting) > workers:
                 yield waiting.popleft().result()
         while waiting:

@@ -37,7 +37,7 @@ from angioshare.synthesis.calibration.summary import Summary, learn, means_of
 from angioshare.synthesis.calibration.tilting import evenly, hedged, tilted
 from angioshare.synthesis.releasing import release_once
 from angioshare.synthesis.rivals import Pairs
-from angioshare.synthesis.simulated import cut_simulated
+from angioshare.synthesis.simulated import cut_simulated, fewer
 from angioshare.types import FloatArray
 
 RELEASE = "release.json"
@@ -73,6 +73,9 @@ class CalibratedSettings(Settings):
         ge=1,
         le=100,
         description="Times as many where hardly any noise is left (unit patch): fewer patches fit then.",
+    )
+    extent: float = Field(
+        1.0, gt=0, le=1, description="Share of its slices that is simulated of each of them: less gives more variety."
     )
     pairs: int = Field(9600, ge=1, description="Pairs drawn from their patches, by weight.")
     tolerance: float = Field(
@@ -179,10 +182,10 @@ class Calibrated:
             progress.advance(steps=len(shares))
         else:
             made = simulate_each(
-                [(self._prior.site(row), one) for row, one in zip(shares, seeds, strict=True)], s.workers
+                [(self._prior.site(row), one) for row, one in zip(shares, seeds, strict=True)], s.workers, s.extent
             )
-            cut = cut_simulated(made, self._context.patches, seed=seed, progress=progress)
-            write_store(pool, cut, self._context.patches, seed=seed)
+            settings = fewer(self._context.patches, s.extent)
+            write_store(pool, cut_simulated(made, settings, seed=seed, progress=progress), settings, seed=seed)
         progress.finish()
         found = open_store(pool)
         if len(found.subjects) != len(shares):
@@ -192,9 +195,7 @@ class Calibrated:
     def _few_patches(self) -> PatchSettings:
         """As many patches of a subject as are measured, in the proportion of the real ones."""
         patches = self._context.patches
-        share = min(1.0, self._settings.measured / patches.per_subject)
-        few = {"vessel": round(patches.vessel * share), "random": round(patches.random * share)}
-        return patches.model_copy(update=few)
+        return fewer(patches, min(1.0, self._settings.measured / patches.per_subject))
 
     def _measure(self, patches: PatchSet) -> list[FloatArray]:
         """Features (patches, d) of each unit; those of a subject from rows spread evenly over its patches."""

@@ -14,7 +14,7 @@ from torch import nn
 
 from angioshare.models.denoiser import Preconditioning
 from angioshare.patches.patchset import PatchSet
-from angioshare.patches.store import open_store, write_patchset
+from angioshare.patches.store import open_store
 from angioshare.progress import Progress
 from angioshare.protocols import Context, EngineFactory, Schedule
 from angioshare.rng import seed_for
@@ -26,7 +26,7 @@ from angioshare.synthesis.diffusion_rows import NoiseLevels
 from angioshare.synthesis.diffusion_sampling import TrainedDiffusion
 from angioshare.synthesis.diffusion_training import Course
 from angioshare.synthesis.sampling import WEIGHTS
-from angioshare.synthesis.simulated import simulated_patches
+from angioshare.synthesis.simulated import simulated_store
 from angioshare.team import Team
 
 
@@ -119,13 +119,8 @@ class Diffusion:
 
     def _simulate(self, seed: int, folder: Path, progress: Progress) -> None:
         """Cut patches of simulated subjects, if they do not stand there already."""
-        s, target = self._settings, folder / "patches"
-        if target.exists():
-            progress.advance(steps=s.simulated_subjects)
-            return
-        folder.mkdir(exist_ok=True)
-        made = simulated_patches(s.site, s.simulated_subjects, self._context.patches, seed=seed, progress=progress)
-        write_patchset(target, made, {"site": s.site, "subjects": s.simulated_subjects, "seed": seed})
+        s, cut = self._settings, self._context.patches
+        simulated_store(folder / "patches", s.site, s.simulated_subjects, cut, seed=seed, progress=progress)
 
     def _network(self, seed: int) -> nn.Sequential:
         """F with its initial weights."""

@@ -4,6 +4,7 @@ A simulator is public knowledge, so whatever a network learns from it costs no e
 2023, "Private GANs, revisited"). Generator and critic start the training on real patches from there.
 """
 
+import shutil
 from pathlib import Path
 
 from pydantic import Field
@@ -13,7 +14,7 @@ from angioshare.progress import Progress
 from angioshare.protocols import Context, EngineFactory, Schedule
 from angioshare.synthesis.checkpoint import CHECKPOINT
 from angioshare.synthesis.sampling import WEIGHTS, TrainedGenerator
-from angioshare.synthesis.simulated import simulated_patches
+from angioshare.synthesis.simulated import simulated_store
 from angioshare.synthesis.wgan import Wgan, WganSettings
 
 
@@ -67,10 +68,12 @@ class PretrainedWgan:
         s, context = self._settings, self._context
         before = folder / "simulated"
         if not (before / WEIGHTS).exists():
-            made = simulated_patches(s.site, s.simulated_subjects, context.patches, seed=seed, progress=progress)
-            before.mkdir(exist_ok=True)
+            cut, count = context.patches, s.simulated_subjects
+            made = simulated_store(before / "patches", s.site, count, cut, seed=seed, progress=progress)
             first = Wgan(s.first(), Context(patches=context.patches, provenance="public", device=context.device))
             first.fit(made, None, seed=seed, folder=before, progress=progress)
+            del made
+            shutil.rmtree(before / "patches")
         else:
             progress.advance(steps=s.simulated_subjects + s.first_iterations)
         self._second.fit(patches, engine, seed=seed, folder=folder, progress=progress, start=before / CHECKPOINT)

@@ -10,12 +10,12 @@ import numpy as np
 from pydantic import Field
 
 from angioshare.patches.patchset import PatchSet
-from angioshare.patches.store import open_store, write_patchset
+from angioshare.patches.store import open_store
 from angioshare.progress import Progress
 from angioshare.protocols import Context, EngineFactory, Schedule
 from angioshare.rng import stream
 from angioshare.settings import Settings
-from angioshare.synthesis.simulated import simulated_patches
+from angioshare.synthesis.simulated import simulated_store
 from angioshare.types import IntArray
 
 
@@ -28,6 +28,8 @@ class SimulatorSettings(Settings):
 
     site: str = Field("site-1", description="Parameter set or prior of the simulator.")
     subjects: int = Field(12, ge=1, le=10_000, description="Simulated subjects that patches are cut from.")
+    extent: float = Field(1.0, gt=0, le=1, description="Share of its slices that is simulated of each subject.")
+    workers: int = Field(1, ge=0, le=256, description="Processes that simulate; 0 takes one for each core.")
 
 
 def chosen_rows(available: int, n: int, seed: int) -> IntArray:
@@ -135,12 +137,17 @@ class SimulatorAlone:
     ) -> None:
         """Simulate subjects and cut patches as they are cut from real ones. `patches` are not read."""
         del patches, engine
-        target = folder / "patches"
-        if target.exists():
-            return
-        s = self._settings
-        made = simulated_patches(s.site, s.subjects, self._context.patches, seed=seed, progress=progress)
-        write_patchset(target, made, {"site": s.site, "subjects": s.subjects, "seed": seed})
+        s, cut = self._settings, self._context.patches
+        simulated_store(
+            folder / "patches",
+            s.site,
+            s.subjects,
+            cut,
+            seed=seed,
+            progress=progress,
+            workers=s.workers,
+            extent=s.extent,
+        )
 
     def load(self, folder: Path, patches: PatchSet) -> Pairs:
         """See `Synthesizer.load`."""

@@ -1,34 +1,66 @@
 """Patches cut from simulated subjects, as they are cut from real ones. Public knowledge alone: epsilon 0."""
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 
 from angioshare.patches.extract import PatchSettings, SubjectPatches, cut_patches
 from angioshare.patches.patchset import PatchSet
+from angioshare.patches.store import open_store, write_store
 from angioshare.progress import Progress
 from angioshare.simulator.many import simulate_subjects
 from angioshare.simulator.subject import SimulatedSubject
 from angioshare.types import Provenance
 
 
-def simulated_patches(site: str, subjects: int, settings: PatchSettings, *, seed: int, progress: Progress) -> PatchSet:
-    """Simulate subjects and cut their patches.
+def simulated_store(
+    path: Path,
+    site: str,
+    subjects: int,
+    settings: PatchSettings,
+    *,
+    seed: int,
+    progress: Progress,
+    workers: int = 1,
+    extent: float = 1.0,
+) -> PatchSet:
+    """Simulate subjects and cut their patches, one subject in memory at a time.
 
     Args:
-        site: Parameter set of the simulator.
+        path: Patch store to make; where it stands already, it is taken as it is.
+        site: Parameter set or prior of the simulator.
         subjects: How many subjects, >= 1.
         settings: How patches are cut; where a small subject has fewer places, it gives fewer.
         seed: Seed of subjects and places.
         progress: Told of each subject.
+        workers: Processes that simulate; 0 takes one for each core.
+        extent: Share of its slices that is simulated of each subject; it gives so many patches the fewer.
 
     Returns:
-        Public pairs, subject by subject, without their names.
+        Public pairs on disk, subject by subject, without their names.
     """
+    if path.exists():
+        progress.advance(steps=subjects)
+        return open_store(path)
     progress.start(f"simulate {site}", subjects)
-    made = joined(cut_simulated(simulate_subjects(site, subjects, seed), settings, seed=seed, progress=progress))
+    made = simulate_subjects(site, subjects, seed, workers, extent)
+    cut = cut_simulated(made, fewer(settings, extent), seed=seed, progress=progress)
+    write_store(path, cut, settings, seed=seed, provenance="public")
     progress.finish()
-    return made
+    return open_store(path)
+
+
+def fewer(settings: PatchSettings, share: float) -> PatchSettings:
+    """A share of a subject's patches, vessel and random ones alike.
+
+    Example:
+        >>> few = fewer(PatchSettings(vessel=30, random=10), 0.5)
+        >>> few.vessel, few.random
+        (15, 5)
+    """
+    counts = {"vessel": round(settings.vessel * share), "random": round(settings.random * share)}
+    return settings.model_copy(update=counts)
 
 
 def cut_simulated(

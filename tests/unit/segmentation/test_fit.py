@@ -6,8 +6,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from angioshare.errors import AngioShareError, DataError
+from angioshare.models.unet import HalfUnet
 from angioshare.patches.patchset import PatchSet
 from angioshare.progress import SilentProgress
+from angioshare.rng import seed_for
 from angioshare.segmentation import augment as augment_module
 from angioshare.segmentation import fit
 from angioshare.segmentation.fit import Unet, batches, digest, finished, mean_and_sd, soft_dice_loss
@@ -206,3 +208,16 @@ def test_a_slice_does_not_depend_on_what_it_is_batched_with(monkeypatch):
     together = trained.probability(image)
     monkeypatch.setattr("angioshare.segmentation.trained.PIXELS_AT_ONCE", 1)
     np.testing.assert_allclose(trained.probability(image), together, atol=1e-6)
+
+
+def test_the_weights_that_are_kept_are_the_moving_average_of_all_steps():
+    def after(steps, ema=0.0):
+        return weights(train(QUICK.model_copy(update={"steps": steps, "ema": ema}), bright_lines(n=24)))
+
+    first = HalfUnet(QUICK.channels, 0.0, seed=seed_for(1, "unet", "weights"))
+    expected = torch.cat([value.flatten() for value in first.state_dict().values()])
+    for step in (1, 2, 3):
+        decay = min(0.15, step / (step + 9))
+        expected = decay * expected + (1 - decay) * after(step)
+    torch.testing.assert_close(after(3, ema=0.15), expected)
+    assert not torch.allclose(after(3, ema=0.15), after(3))

@@ -66,7 +66,15 @@ def test_shading_grows_with_its_parameter():
     for bias in (0.0, 0.15, 0.4):
         parameters, grid = setting(bias=bias, noise=0.0, slab_edge_loss=0.0, bias_length_mm=25.0)
         flat = np.ones(grid.shape, dtype=np.float32)
-        image = acquire(parameters, flat, np.zeros_like(flat), flat > 0, grid, np.random.default_rng(0))
+        image = acquire(
+            parameters,
+            flat,
+            np.zeros_like(flat),
+            flat > 0,
+            grid,
+            slab_profile(parameters, grid),
+            np.random.default_rng(0),
+        )
         spread.append(image.std())
     assert spread[0] == 0
     assert spread[1] > 1
@@ -79,7 +87,15 @@ def test_blur_keeps_the_sum_and_lowers_the_peak():
         parameters, grid = setting(blur_mm=blur, noise=0.0, bias=0.0, slab_edge_loss=0.0, ghost=0.0)
         point = np.full(grid.shape, 1.0, dtype=np.float32)
         point[18:21, 20:23, 15] = 4.0
-        image = acquire(parameters, point, np.zeros_like(point), point > 0, grid, np.random.default_rng(0))
+        image = acquire(
+            parameters,
+            point,
+            np.zeros_like(point),
+            point > 0,
+            grid,
+            slab_profile(parameters, grid),
+            np.random.default_rng(0),
+        )
         images.append(image.astype(float))
     assert images[1].max() < images[0].max()
     assert images[1].mean() == pytest.approx(images[0].mean(), rel=0.01)

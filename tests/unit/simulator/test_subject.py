@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -7,7 +8,7 @@ from scipy import ndimage
 from angioshare.simulator.parameters import unflatten
 from angioshare.simulator.reader import erase_specks
 from angioshare.simulator.sites import SITES
-from angioshare.simulator.subject import simulate_subject
+from angioshare.simulator.subject import _some_slices, simulate_subject
 
 
 @cache
@@ -49,6 +50,26 @@ def test_the_seed_decides_everything(usual):
     for name in ("angio", "label", "brain"):
         assert np.array_equal(getattr(usual, name), getattr(again, name))
         assert not np.array_equal(getattr(usual, name), getattr(other, name))
+
+
+def test_some_slices_of_a_subject_are_those_of_the_whole_one(usual):
+    some = simulate_subject(SITES["demo-1"], 3, extent=0.25)
+    first = round((some.affine[2, 3] - usual.affine[2, 3]) / usual.spacing_mm[2])
+    same = slice(first, first + some.label.shape[2])
+    assert some.label.shape == (*usual.label.shape[:2], usual.label.shape[2] // 4)
+    assert np.array_equal(some.brain, usual.brain[..., same])
+    # Pieces that the border cuts off may be too small for the readers.
+    assert (some.label <= usual.label[..., same]).all()
+    assert some.label.sum() > 0.95 * usual.label[..., same].sum() > 0
+    assert contrast(some) == pytest.approx(contrast(replace(some, angio=usual.angio[..., same])), rel=0.05)
+
+
+def test_every_height_is_simulated_and_two_slices_at_least():
+    rng = np.random.default_rng(0)
+    found = {_some_slices(9, 0.34, rng) for _ in range(200)}
+    assert found == {(first, first + 3) for first in range(7)}
+    assert _some_slices(9, 1.0, rng) == (0, 9)
+    assert np.diff(_some_slices(9, 0.01, rng)) == 2
 
 
 def test_visible_arteries_fill_the_published_share_of_the_brain(full):

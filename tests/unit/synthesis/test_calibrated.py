@@ -9,6 +9,7 @@ from scipy import ndimage
 from angioshare.errors import DataError, SettingsError
 from angioshare.patches.extract import PatchSettings
 from angioshare.patches.patchset import PatchSet
+from angioshare.patches.store import open_store
 from angioshare.privacy.ledger import Ledger
 from angioshare.privacy.plan import PrivacyPlan
 from angioshare.privacy.release import Release, private_mean
@@ -162,6 +163,13 @@ def test_a_pool_of_another_run_is_refused(fit, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(DataError, match="holds 2 subjects of another run, not 3; delete it"):
         fit(subjects=3)
+
+
+def test_a_part_of_a_subject_gives_so_many_patches_the_fewer(fit, monkeypatch):
+    monkeypatch.setattr(calibrated, "write_patchset", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        fit(extent=0.4)
+    assert np.bincount(open_store(fit.folder / POOL).subject).tolist() == [12, 12]
 
 
 def test_more_subjects_are_simulated_where_hardly_any_noise_is_left():
