@@ -14,7 +14,7 @@ from angioshare.stages.recommend.known import Known, known_of, parted
 from angioshare.stages.recommend.plans import BASE, planned
 from angioshare.stages.recommend.rows import Advice, Row
 from angioshare.stages.recommend.rules import PUBLIC, RIVALS, judged, place
-from angioshare.stages.recommend.times import SIMULATED_S, seconds
+from angioshare.stages.recommend.times import seconds, simulating
 from angioshare.stages.recommend.words import expect, reason
 from angioshare.synthesis.registry import SYNTHESIZERS
 
@@ -90,7 +90,7 @@ def _row(method: str, known: Known, base: Config) -> Row:
             verdict="public",
             reason="It reads nothing private and costs no epsilon: whatever stands below it has not earned its own.",
             statement=public_knowledge((f"pairs of {source.shown}",)),
-            seconds=source.settings.get("subjects", 1) * SIMULATED_S,
+            seconds=simulating(source.settings.get("subjects", 1), source.settings.get("extent", 1.0)),
         )
     try:
         one = planned(method, known, base)
