@@ -1,7 +1,7 @@
 """Noticing a training that finds nothing, so that it can begin anew with other weights.
 
 Soft Dice over a sigmoid has a trap: an early step may push the outputs so far to 0 or 1 that no gradient is left. The
-network then calls a few pixels vessel, whatever it is shown, and stays there. Other initial weights or another order of
+network then calls a few pixels vessel, or nearly all, whatever it is shown, and stays there. Other initial weights or another order of
 patches can avoid it; pairs that cannot be learnt from may end there every time.
 """
 
@@ -11,6 +11,10 @@ from angioshare.progress import Progress
 
 WINDOW = 50
 """Steps whose mean is judged."""
+
+MARGIN = 0.1
+"""How much better than calling every pixel vessel a training must be, as a share of what that leaves to be told apart:
+weights that call all but a few pixels vessel are a hair better."""
 
 ATTEMPTS = 3
 """How often a training may begin."""
@@ -33,8 +37,9 @@ class Watch:
     def failed(self, loss: float, share: float) -> bool:
         """Take a step's soft-Dice loss and labelled share of pixels, and return whether the attempt is to be given up.
 
-        It found nothing where the mean soft Dice of the last `WINDOW` steps is not above that of calling every pixel
-        vessel, which is 2 q / (1 + q) at a labelled share q. Batches without a label do not count.
+        It found nothing where the mean soft Dice of the last `WINDOW` steps is not clearly above that of calling every
+        pixel vessel, which is b = 2 q / (1 + q) at a labelled share q: b + MARGIN b (1 - b) is asked for. Batches
+        without a label do not count.
 
         Example:
             >>> watch = Watch(100)
@@ -43,11 +48,15 @@ class Watch:
             >>> watch = Watch(100)
             >>> any(watch.failed(loss=0.5, share=0.02) for _ in range(100))
             False
+            >>> watch = Watch(100)
+            >>> any(watch.failed(loss=1 - 2 * 0.02 / (0.999 + 0.02), share=0.02) for _ in range(100))
+            True
         """
         self._step += 1
         if share > 0:
             self._found.append(1 - loss)
-            self._blind.append(2 * share / (1 + share))
+            blind = 2 * share / (1 + share)
+            self._blind.append(blind + MARGIN * blind * (1 - blind))
         return self._step in self._judged and bool(self._found) and sum(self._found) <= sum(self._blind)
 
 

@@ -7,7 +7,7 @@ import torch
 from angioshare.patches.patchset import PatchSet
 from angioshare.progress import SilentProgress
 from angioshare.segmentation import fit as fit_module
-from angioshare.segmentation.collapse import ATTEMPTS, WINDOW, Furthest, Watch
+from angioshare.segmentation.collapse import ATTEMPTS, MARGIN, WINDOW, Furthest, Watch
 from angioshare.segmentation.fit import Unet
 from angioshare.segmentation.settings import UnetSettings
 from angioshare.segmentation.trained import TrainedUnet
@@ -128,10 +128,15 @@ def test_what_was_found_before_the_last_steps_does_not_count():
     assert judged([0.999] * 50 + [0.3] * 350, [0.02] * 400) == []
 
 
-def test_calling_all_pixels_vessel_is_nothing_found_and_anything_above_is_something():
-    blind = 2 * 0.3 / 1.3
-    assert judged([1 - blind + 1e-6] * 200, [0.3] * 200) == [50, 200]
-    assert judged([1 - blind - 1e-6] * 200, [0.3] * 200) == []
+@pytest.mark.parametrize("share", [0.008, 0.3])
+def test_calling_nearly_all_pixels_vessel_is_nothing_found(share):
+    for called in (1.0, 0.9999, 0.99):  # the share of other pixels that is called vessel as well
+        dice = 2 * share / (share + called * (1 - share) + share)
+        assert judged([1 - dice] * 200, [share] * 200) == [50, 200]
+    blind = 2 * share / (1 + share)
+    asked = blind + MARGIN * blind * (1 - blind)
+    assert judged([1 - asked + 1e-6] * 200, [share] * 200) == [50, 200]
+    assert judged([1 - asked - 1e-6] * 200, [share] * 200) == []
 
 
 def test_batches_without_a_label_do_not_count():
