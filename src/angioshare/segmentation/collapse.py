@@ -1,8 +1,8 @@
 """Noticing a training that finds nothing, so that it can begin anew with other weights.
 
 Soft Dice over a sigmoid has a trap: an early step may push the outputs so far to 0 or 1 that no gradient is left. The
-network then calls a few pixels vessel, or nearly all, whatever it is shown, and stays there. Other initial weights or another order of
-patches can avoid it; pairs that cannot be learnt from may end there every time.
+network then calls a few pixels vessel, or nearly all, whatever it is shown, and stays there. Other initial weights or
+another order of patches can avoid it; pairs that cannot be learnt from may end there every time.
 """
 
 from collections import deque
