@@ -2,6 +2,8 @@ import json
 import threading
 import time
 from dataclasses import replace
+from functools import partial
+from itertools import count
 
 import pytest
 
@@ -195,7 +197,8 @@ def test_dry_run_lists_jobs_and_changes_nothing(place, capsys):
 def test_a_rehearsal_tells_the_time_of_all_trainings_and_leaves_nothing(place):
     before = {path: path.stat().st_mtime_ns for path in place.rglob("*")}
     study, told = planned(place), []
-    found = outlook(study, 1, lambda times: rehearsed(study, times, told.append, seconds=0.01))
+    clock = partial(next, count(0.0))  # a second between two looks at it: each step takes one
+    found = outlook(study, 1, lambda times: rehearsed(study, times, told.append, 1.0, clock))
     assert len(told) == len(set(told))
     assert sum("train" in what for what in told) == 1  # two noise multipliers take the same time
     seconds = {row["job"]: row["seconds"] for row in found.jobs}
@@ -208,7 +211,9 @@ def test_a_rehearsal_tells_the_time_of_all_trainings_and_leaves_nothing(place):
         state=study.state,
         resume=False,
     )
-    assert outlook(longer, 1, lambda times: rehearsed(longer, times, told.append, 0.01)).seconds > 3 * found.seconds
+    after = outlook(longer, 1, lambda times: rehearsed(longer, times, told.append, 1.0, clock))
+    more = 4000 - study.points[0].config.segmentation.steps
+    assert after.seconds - found.seconds == pytest.approx(more * len(study.points))
     assert {path: path.stat().st_mtime_ns for path in place.rglob("*")} == before
 
 

@@ -75,7 +75,13 @@ class Watch(SilentProgress):
         return self._seconds / self._steps if self._steps else None
 
 
-def rehearsed(study: Study, times: StageTimes, tell: Callable[[str], None], seconds: float = SECONDS) -> None:
+def rehearsed(
+    study: Study,
+    times: StageTimes,
+    tell: Callable[[str], None],
+    seconds: float = SECONDS,
+    clock: Callable[[], float] = perf_counter,
+) -> None:
     """Add to `times` what trainings of synthesizers and U-Nets will take whose kind was not finished yet.
 
     Args:
@@ -83,6 +89,7 @@ def rehearsed(study: Study, times: StageTimes, tell: Callable[[str], None], seco
         times: What is known; each point's estimates are added.
         tell: Told of each rehearsal before it begins.
         seconds: How long each is watched.
+        clock: Seconds since some moment.
 
     Edge cases: steps of different cost count as those that were seen; jobs that share a machine are slower than what is
         watched alone; cutting, drawing and scoring count as nothing. What cannot be rehearsed stays unknown.
@@ -96,7 +103,7 @@ def rehearsed(study: Study, times: StageTimes, tell: Callable[[str], None], seco
             key = f"{stage} {_what(point, stage)}"
             if key not in found:
                 tell(f"{stage} of {point.source.shown}")
-                found[key] = rehearsal(study, point, seconds)
+                found[key] = rehearsal(study, point, Watch(seconds, clock))
             if (expected := found[key]) is not None:
                 times.rehearsed[point.name, stage] = expected
 
@@ -109,9 +116,9 @@ def _what(point: Point, stage: str) -> str:
     return f"{point.source.synthesizer} {point.source.settings} {unit} {point.config.patches.model_dump_json()}"
 
 
-def _training(study: Study, point: Point, seconds: float) -> float | None:
+def _training(study: Study, point: Point, watch: Watch) -> float | None:
     """Seconds that a synthesizer's training will take."""
-    run, watch = study.run_of(point), Watch(seconds)
+    run = study.run_of(point)
     steps = synthesizer_of(run, point.source).work()
     subjects, patches = training_size(run)
     made_up = _made_up(point.config.patches.size, patches, subjects)
@@ -123,9 +130,9 @@ def _training(study: Study, point: Point, seconds: float) -> float | None:
     return None if pace is None else pace * max(steps - watch.skipped, 0)
 
 
-def _unets(study: Study, point: Point, seconds: float) -> float | None:
+def _unets(study: Study, point: Point, watch: Watch) -> float | None:
     """Seconds that the U-Nets of a point will take."""
-    run, watch = study.run_of(point), Watch(seconds)
+    run = study.run_of(point)
     grid = point.config.segmentation.grid()
     pairs = point.source.pairs if point.source.synthesizer not in ("real", "shuffled") else training_size(run)[1]
     made_up = _made_up(point.config.patches.size, _PAIRS, 0)
