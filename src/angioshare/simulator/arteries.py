@@ -55,7 +55,8 @@ def grow_arteries(
         Trunks and branches with radii; narrowings included.
 
     Guarantees:
-        Within a territory r^x of a point equals the sum over its children, x being Murray's exponent.
+        Within a territory r^x of a point equals the sum over its children, x being Murray's exponent, where no branch
+        would be thinner than the least radius.
     """
     trunks = draw_trunks(parameters, rng)
     builder = TreeBuilder()
@@ -67,6 +68,7 @@ def grow_arteries(
     points = smooth(points, parent, free, rounds=5)
     points = points + _winding(points, parent, free, parameters, rng)
     radius = _radii(builder, trunks, parent, parameters, rng)
+    radius = np.where(free, np.maximum(radius, parameters.tree.least_radius_mm), radius)
     return VesselTree(
         points_mm=points, parent=parent, radius_mm=radius, name=np.array(builder.name), names=tuple(builder.names)
     )
@@ -120,11 +122,12 @@ def _add_branches(
         bearing = [trunk for trunk in trunks if trunk.territory == territory]
         radius = bearing[0].radius_mm
         ends = (radius / (tree.terminal_radius_mm * tree.radius_scale)) ** tree.murray_exponent
-        fullness = _FULLNESS.get(territory.split("-")[0], 1.0)
-        wanted = max(int(tree.density * fullness * ends), 4)
+        name = territory.split("-")[0]
+        fullness = tree.hind_density if name in _HIND_MIDDLES else _FULLNESS[name]
+        wanted = max(int(tree.density * fullness * ends), 4) if fullness else 0
         mine = rng.permutation(np.flatnonzero(owner == territory))
         roots = [i for trunk in bearing if trunk.bears for i in builder.members[trunk.name][2:]]
-        if len(mine) < 3 or not roots:
+        if min(wanted, len(mine)) < 3 or not roots:
             continue
         order, parents = grow(np.array([builder.points[i] for i in roots]), places[mine], head, tree.path_balance, rng)
         kept = ways_to(order, parents, len(roots), np.arange(min(wanted, len(mine))))

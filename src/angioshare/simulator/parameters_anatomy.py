@@ -147,10 +147,26 @@ class TreeParameters(Settings):
     density: float = quantity(
         0.3,
         0.05,
-        1.5,
+        4.0,
         unit="1",
         source="Wright et al. 2013",
         says="Number of distal ends against what Murray's law asks.",
+    )
+    hind_density: float = quantity(
+        1.0,
+        0.0,
+        1.5,
+        unit="1",
+        source="Hardy et al. 1980; Lister et al. 1982",
+        says="Number of ends of the cerebellar arteries against that of the others.",
+    )
+    least_radius_mm: float = quantity(
+        0.0,
+        0.0,
+        0.8,
+        unit="mm",
+        source="Wright et al. 2013",
+        says="Distal arteries narrow down to this and no further.",
     )
 
 

@@ -166,3 +166,28 @@ def test_named_arteries_wind_by_their_share(make_person):
         basilar[share, winding] = lengths(tree)[tree.of("basilar")].sum()
     assert basilar[0.0, 4.0] == pytest.approx(basilar[0.0, 0.0])
     assert basilar[1.0, 4.0] > 1.1 * basilar[0.0, 0.0]
+
+
+def test_distal_arteries_narrow_down_to_the_least_radius_and_no_further(make_person):
+    """Trunks keep their own radii; without a least radius the same tree has ends that are far thinner."""
+    free, bound = (make_person(4, tree__least_radius_mm=least).tree for least in (0.0, 0.35))
+    distal = free.of(*(f"{t}-{s}" for t in ("MCA", "ACA", "PCA", "SCA") for s in ("left", "right")))
+    assert free.radius_mm[distal].min() < 0.2
+    assert bound.radius_mm[distal].min() == 0.35
+    wider = bound.radius_mm != free.radius_mm
+    assert np.all(distal[wider] | free.of("AICA-left", "AICA-right", "PICA-left", "PICA-right")[wider])
+    assert np.array_equal(bound.points_mm, free.points_mm)
+
+
+def test_cerebellar_arteries_branch_as_much_as_asked(make_person):
+    """Their trunks stay, and nobody else's branches become fewer."""
+
+    def branches(share):
+        tree = make_person(4, tree__hind_density=share).tree
+        hind = [name for name in tree.names if name.split("-")[0] in ("SCA", "AICA", "PICA")]
+        counts = {name: int(tree.of(name).sum()) for name in tree.names}
+        return sum(counts[name] for name in hind), sum(counts.values()) - sum(counts[name] for name in hind)
+
+    (none, rest), (some, same), (more, _) = (branches(share) for share in (0.0, 0.5, 1.5))
+    assert 0 < none < some < more
+    assert rest == pytest.approx(same, rel=0.02)

@@ -56,7 +56,7 @@ def test_only_the_named_parameters_change():
 
 
 @pytest.mark.parametrize(
-    ("values", "word"), [({"tree.nothing": 1.0}, "does not exist"), ({"tree.density": 99.0}, "1.5")]
+    ("values", "word"), [({"tree.nothing": 1.0}, "does not exist"), ({"tree.density": 99.0}, "4.0")]
 )
 def test_a_wrong_name_or_value_is_refused_with_the_reason(values, word):
     with pytest.raises(SettingsError, match=word):
