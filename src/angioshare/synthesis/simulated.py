@@ -52,14 +52,15 @@ def simulated_store(
 
 
 def fewer(settings: PatchSettings, share: float) -> PatchSettings:
-    """A share of a subject's patches, vessel and random ones alike.
+    """A share of a subject's patches, vessel and random ones alike; of a kind that is asked for, one at least.
 
     Example:
         >>> few = fewer(PatchSettings(vessel=30, random=10), 0.5)
         >>> few.vessel, few.random
         (15, 5)
     """
-    counts = {"vessel": round(settings.vessel * share), "random": round(settings.random * share)}
+    asked = {"vessel": settings.vessel, "random": settings.random}
+    counts = {kind: max(round(count * share), min(count, 1)) for kind, count in asked.items()}
     return settings.model_copy(update=counts)
 
 
@@ -73,14 +74,30 @@ def cut_simulated(
         settings: How patches are cut; where a small subject has fewer places, it gives fewer.
         seed: Seed of the places.
         progress: Told of each subject.
+
+    Edge cases: a part of a subject that lies wholly above the brain gives no patch.
     """
     loose = settings.model_copy(update={"allow_fewer": True})
     for index, one in enumerate(made):
-        brain = one.brain > 0
-        angio = np.where(brain, one.angio, 0).astype(np.float32)
-        label = (one.label > 0) & brain
-        yield cut_patches(angio, label.astype(np.uint8), brain, loose, subject=f"sub-{index:05d}", seed=seed)
+        brain, name = one.brain > 0, f"sub-{index:05d}"
+        if brain.any():
+            angio = np.where(brain, one.angio, 0).astype(np.float32)
+            label = (one.label > 0) & brain
+            yield cut_patches(angio, label.astype(np.uint8), brain, loose, subject=name, seed=seed)
+        else:
+            yield _none(name, settings.size)
         progress.advance()
+
+
+def _none(subject: str, size: int) -> SubjectPatches:
+    """No patches of a subject."""
+    return SubjectPatches(
+        subject=subject,
+        image=np.zeros((0, size, size), np.float32),
+        label=np.zeros((0, size, size), np.uint8),
+        centre=np.zeros((0, 3), np.int32),
+        n_vessel=0,
+    )
 
 
 def joined(parts: Iterable[SubjectPatches], provenance: Provenance = "public") -> PatchSet:
