@@ -57,11 +57,12 @@ def simulated(options: argparse.Namespace) -> tuple[FloatArray, FloatArray]:
     half = options.measured // 2
     folder = options.out / f"{options.prior}-{options.lessons}-{options.size}-{options.measured}"
     folder.mkdir(parents=True, exist_ok=True)
+    prior = PRIORS[options.prior]
     found = lessons(
-        options.prior, options.lessons, PatchSettings(size=options.size, vessel=half, random=half), folder=folder,
+        prior, options.lessons, PatchSettings(size=options.size, vessel=half, random=half), folder=folder,
         workers=options.workers, progress=progress(),
     )  # fmt: skip
-    return places(options.prior, options.lessons), found
+    return places(prior, options.lessons), found
 
 
 def noise_std(epsilon: str, subjects: int) -> float:

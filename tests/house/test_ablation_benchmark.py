@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from angioshare.simulator.prior import DEMO_WIDE
 from angioshare.synthesis.calibration.features import GROUPS, NAMES
 from angioshare.synthesis.calibration.lessons import places
 
@@ -23,7 +24,7 @@ def ablation(monkeypatch):
 @pytest.fixture
 def known(tmp_path):
     """Lessons whose rim tells the first parameter; all other features are noise, and one subject cannot be measured."""
-    shares = places("demo-wide", 60)
+    shares = places(DEMO_WIDE, 60)
     rng = np.random.default_rng(0)
     found = rng.standard_normal((60, 1, len(NAMES))) + 0.1 * rng.standard_normal((60, 4, len(NAMES)))
     rim = [NAMES.index(name) for name in GROUPS["rim"]]

@@ -6,13 +6,13 @@ can be sought within that range.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
 
 from angioshare.errors import SettingsError
-from angioshare.simulator.parameters import SimulatorParameters, unflatten
+from angioshare.simulator.parameters import SimulatorParameters, describe, unflatten
 from angioshare.simulator.sites import SITES
 from angioshare.types import FloatArray
 
@@ -105,6 +105,12 @@ _WIDE = {
     "reader.missed_share": Span(0.0, 0.12),
 }
 
+_FOLLOWING = ("acquisition.voxel_j_mm", "acquisition.matrix_i", "acquisition.matrix_j", "acquisition.matrix_k")
+"""What a site's other numbers give."""
+
+Known = Mapping[str, float | tuple[float, float]]
+"""What is public about a site, by dotted name of a parameter: a value, or its lowest and highest."""
+
 _FIELD_MM = (150.0, 180.0, 90.0)
 """What the grid covers, whatever the size of its voxels."""
 
@@ -150,6 +156,36 @@ class Prior:
             values[f"acquisition.matrix_{axis}"] = round(extent / step)
         return unflatten(values, self.base)
 
+    def narrowed(self, known: Known) -> "Prior":
+        """Return the range that is left where some parameters are known, such as those that a protocol prints.
+
+        Args:
+            known: Values or narrower ranges, by dotted name; the parameter need not be among `spans`.
+
+        Raises:
+            SettingsError: There is no such parameter, it follows from others, or the range does not lie within the
+                parameter's bounds.
+
+        Example:
+            >>> left = WIDE.narrowed({"acquisition.voxel_i_mm": 0.7, "contrast.tr_ms": (22.0, 24.0)})
+            >>> left.draw(np.random.default_rng(0)).acquisition.voxel_j_mm, left.spans["contrast.tr_ms"].high
+            (0.7, 24.0)
+        """
+        bounds, spans = describe(), dict(self.spans)
+        for name, value in known.items():
+            low, high = value if isinstance(value, tuple) else (value, value)
+            if name not in bounds or name in _FOLLOWING:
+                what = "follows from other parameters" if name in bounds else "does not exist"
+                raise SettingsError(f"known: parameter {name!r} {what}; leave it out")
+            if not bounds[name].low <= low <= high <= bounds[name].high:
+                raise SettingsError(
+                    f"known: {name} from {low:g} to {high:g} must lie in [{bounds[name].low:g}, {bounds[name].high:g}] "
+                    f"{bounds[name].unit}, the lower value first"
+                )
+            even = spans[name].even if name in spans and low > 0 else "linear"
+            spans[name] = Span(low, high, even)
+        return replace(self, spans=MappingProxyType(spans))
+
     def draw(self, rng: np.random.Generator) -> SimulatorParameters:
         """Draw a site."""
         return self.site(rng.random(len(self.spans)))
@@ -174,3 +210,18 @@ DEMO_WIDE = Prior(
 
 PRIORS: dict[str, Prior] = {"wide": WIDE, "demo-wide": DEMO_WIDE}
 """Name -> prior; each subject of such a site is drawn from a site of its own."""
+
+
+def prior_of(name: str, known: Known | None = None) -> Prior:
+    """Return a prior by its name, narrowed by what is public about the site.
+
+    Raises:
+        SettingsError: There is no such prior, or what is known does not fit it.
+
+    Example:
+        >>> len(prior_of("wide", {"contrast.te_ms": 3.8})) == len(WIDE)
+        True
+    """
+    if name not in PRIORS:
+        raise SettingsError(f"prior={name!r} does not exist; choose one of {', '.join(sorted(PRIORS))}")
+    return PRIORS[name].narrowed(known or {})

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from angioshare.errors import DataError, SettingsError
+from angioshare.errors import DataError
 from angioshare.patches.extract import PatchSettings
 from angioshare.patches.patchset import PatchSet
 from angioshare.patches.store import open_store, write_patchset, write_store
@@ -27,9 +27,8 @@ from angioshare.privacy.unit import PrivacyUnit
 from angioshare.progress import Progress
 from angioshare.protocols import EVERY_UNIT, Context, EngineFactory, Schedule
 from angioshare.rng import seed_for, stream
-from angioshare.settings import Settings
 from angioshare.simulator.many import simulate_each
-from angioshare.simulator.prior import PRIORS
+from angioshare.simulator.prior import prior_of
 from angioshare.synthesis.calibration.features import NAMES, features
 from angioshare.synthesis.calibration.lessons import lessons, places
 from angioshare.synthesis.calibration.posterior import learn_places
@@ -37,7 +36,7 @@ from angioshare.synthesis.calibration.summary import Summary, learn, means_of
 from angioshare.synthesis.calibration.tilting import evenly, hedged, tilted
 from angioshare.synthesis.releasing import release_once
 from angioshare.synthesis.rivals import Pairs
-from angioshare.synthesis.simulated import cut_simulated, fewer
+from angioshare.synthesis.simulated import ProtocolSettings, cut_simulated, fewer
 from angioshare.types import FloatArray
 
 RELEASE = "release.json"
@@ -56,7 +55,7 @@ FEW = 8
 """Numbers that are released of subjects, if nothing else is asked for: few, since noise falls on each."""
 
 
-class CalibratedSettings(Settings):
+class CalibratedSettings(ProtocolSettings):
     """Settings of the calibrated simulator. None of them may be chosen by a look at the cohort."""
 
     prior: str = Field("wide", description="Range of sites that is searched.")
@@ -92,11 +91,9 @@ class Calibrated:
     learns_from = "a public simulator fitted to a few numbers about the training subjects"
 
     def __init__(self, settings: CalibratedSettings, context: Context) -> None:
-        """Refuse a prior that does not exist."""
-        if settings.prior not in PRIORS:
-            raise SettingsError(f"prior={settings.prior!r} does not exist; choose one of {', '.join(sorted(PRIORS))}")
+        """Refuse a prior that does not exist, or what does not narrow it."""
         self._settings, self._context = settings, context
-        self._prior = PRIORS[settings.prior]
+        self._prior = prior_of(settings.prior, settings.known)
         private = context.provenance == "dp"
         self._unit: PrivacyUnit = context.unit if private else "subject"
         noisy = private and context.unit == "subject"
@@ -151,13 +148,14 @@ class Calibrated:
     def _lessons(self, folder: Path, progress: Progress) -> FloatArray:
         """Features of lessons (lessons, patches, d)."""
         s = self._settings
-        return lessons(s.prior, s.lessons, self._few_patches(), folder=folder, workers=s.workers, progress=progress)
+        few = self._few_patches()
+        return lessons(self._prior, s.lessons, few, folder=folder, workers=s.workers, progress=progress)
 
     def _sites(
         self, taught: FloatArray, summary: Summary, release: Release, count: int, rng: np.random.Generator
     ) -> FloatArray:
         """Places (count, p) in the prior, from the posterior that the noisy numbers leave."""
-        means, shares = means_of(taught), places(self._settings.prior, self._settings.lessons)
+        means, shares = means_of(taught), places(self._prior, self._settings.lessons)
         known = np.isfinite(means).all(axis=1)
         model = learn_places(shares[known], summary.standard(means[known]))
         numbers, noise = release.mean * summary.radius, release.noise_std * summary.radius

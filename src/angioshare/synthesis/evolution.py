@@ -24,18 +24,17 @@ from angioshare.privacy.release import Release
 from angioshare.progress import Progress
 from angioshare.protocols import EVERY_UNIT, Context, EngineFactory, Schedule
 from angioshare.rng import seed_for, stream
-from angioshare.settings import Settings
-from angioshare.simulator.prior import PRIORS
+from angioshare.simulator.prior import prior_of
 from angioshare.synthesis.calibration.statistics import statistics
 from angioshare.synthesis.evolution_population import Breeder, Embedding, Population, few_patches
 from angioshare.synthesis.evolution_votes import offspring, votes, weights
 from angioshare.synthesis.releasing import release_once
 from angioshare.synthesis.rivals import Pairs
-from angioshare.synthesis.simulated import joined
+from angioshare.synthesis.simulated import ProtocolSettings, joined
 from angioshare.types import FloatArray
 
 
-class EvolutionSettings(Settings):
+class EvolutionSettings(ProtocolSettings):
     """Settings of private evolution. None of them may be chosen by a look at the cohort."""
 
     prior: str = Field("wide", description="Range of sites that is searched.")
@@ -69,8 +68,6 @@ class Evolution:
 
     def __init__(self, settings: EvolutionSettings, context: Context) -> None:
         """Refuse what cannot be: another unit than the subject in a private run, an unknown prior."""
-        if settings.prior not in PRIORS:
-            raise SettingsError(f"prior={settings.prior!r} does not exist; choose one of {', '.join(sorted(PRIORS))}")
         if context.provenance == "dp" and context.unit != "subject":
             raise SettingsError("evolution protects subjects alone; set privacy.unit='subject'")
         if context.provenance == "dp" and settings.rounds > 1:
@@ -79,7 +76,7 @@ class Evolution:
             )
         self._settings, self._context = settings, context
         self._breeder = Breeder(
-            prior=PRIORS[settings.prior],
+            prior=prior_of(settings.prior, settings.known),
             each=settings.each,
             patches=few_patches(context.patches, settings.measured),
             workers=settings.workers,

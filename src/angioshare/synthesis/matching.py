@@ -29,16 +29,15 @@ from angioshare.progress import Progress
 from angioshare.protocols import EVERY_UNIT, Context, EngineFactory, Schedule, TrainedSynthesizer
 from angioshare.rng import seed_for, stream
 from angioshare.rundir import atomic_path
-from angioshare.settings import Settings
 from angioshare.simulator.many import simulate_each
-from angioshare.simulator.prior import PRIORS
+from angioshare.simulator.prior import prior_of
 from angioshare.synthesis.evolution_population import few_patches
 from angioshare.synthesis.matching_features import Features, learn_features, numbers_of
 from angioshare.synthesis.matching_generator import first_training, goal_of, label_from, train_generator
 from angioshare.synthesis.matching_weights import Weighted, match_weights
 from angioshare.synthesis.releasing import release_once
 from angioshare.synthesis.sampling import WEIGHTS, TrainedGenerator
-from angioshare.synthesis.simulated import cut_simulated, joined
+from angioshare.synthesis.simulated import ProtocolSettings, cut_simulated, joined
 from angioshare.synthesis.wgan import Wgan
 from angioshare.team import Team
 from angioshare.types import FloatArray
@@ -50,7 +49,7 @@ _FEATURES = "features.safetensors"
 _POOL_WEIGHTS = "weights.safetensors"
 
 
-class MatchingSettings(Settings):
+class MatchingSettings(ProtocolSettings):
     """Settings of feature matching. None of them may be chosen by a look at the cohort."""
 
     prior: str = Field("wide", description="Range of sites that simulated pairs come from.")
@@ -80,15 +79,13 @@ class FeatureMatching:
 
     def __init__(self, settings: MatchingSettings, context: Context) -> None:
         """Refuse an unknown prior, and more numbers than lessons can teach."""
-        if settings.prior not in PRIORS:
-            raise SettingsError(f"prior={settings.prior!r} does not exist; choose one of {', '.join(sorted(PRIORS))}")
         if settings.numbers >= settings.lessons or settings.products > settings.numbers:
             raise SettingsError(
                 f"numbers={settings.numbers} must be below lessons={settings.lessons}, and products="
                 f"{settings.products} at most numbers; simulate more lessons or release less"
             )
         self._settings, self._context = settings, context
-        self._prior = PRIORS[settings.prior]
+        self._prior = prior_of(settings.prior, settings.known)
 
     def schedule(self) -> Schedule:
         """See `Synthesizer.schedule`: one release, in which everybody takes part."""

@@ -15,7 +15,8 @@ from angioshare.progress import Progress
 from angioshare.protocols import Context, EngineFactory, Schedule
 from angioshare.rng import stream
 from angioshare.settings import Settings
-from angioshare.synthesis.simulated import simulated_store
+from angioshare.simulator.many import check_site
+from angioshare.synthesis.simulated import ProtocolSettings, simulated_store
 from angioshare.types import IntArray
 
 
@@ -23,7 +24,7 @@ class NoSettings(Settings):
     """There is nothing to set."""
 
 
-class SimulatorSettings(Settings):
+class SimulatorSettings(ProtocolSettings):
     """Settings of the simulator alone."""
 
     site: str = Field("site-1", description="Parameter set or prior of the simulator.")
@@ -122,6 +123,8 @@ class SimulatorAlone:
     Settings = SimulatorSettings
 
     def __init__(self, settings: SimulatorSettings, context: Context) -> None:
+        """Refuse a site that does not exist, or what does not narrow it."""
+        check_site(settings.site, settings.known)
         self._settings, self._context = settings, context
 
     def schedule(self) -> Schedule:
@@ -147,6 +150,7 @@ class SimulatorAlone:
             progress=progress,
             workers=s.workers,
             extent=s.extent,
+            known=s.known,
         )
 
     def load(self, folder: Path, patches: PatchSet) -> Pairs:

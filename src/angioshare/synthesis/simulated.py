@@ -4,14 +4,25 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field
 
 from angioshare.patches.extract import PatchSettings, SubjectPatches, cut_patches
 from angioshare.patches.patchset import PatchSet
 from angioshare.patches.store import open_store, write_store
 from angioshare.progress import Progress
+from angioshare.settings import Settings
 from angioshare.simulator.many import simulate_subjects
+from angioshare.simulator.prior import Known
 from angioshare.simulator.subject import SimulatedSubject
 from angioshare.types import Provenance
+
+
+class ProtocolSettings(Settings):
+    """What sources share that simulate subjects of a prior."""
+
+    known: dict[str, float | tuple[float, float]] = Field(
+        {}, description="What the site's protocol says, by parameter of the simulator; never measured on its scans."
+    )
 
 
 def simulated_store(
@@ -24,6 +35,7 @@ def simulated_store(
     progress: Progress,
     workers: int = 1,
     extent: float = 1.0,
+    known: Known | None = None,
 ) -> PatchSet:
     """Simulate subjects and cut their patches, one subject in memory at a time.
 
@@ -36,6 +48,7 @@ def simulated_store(
         progress: Told of each subject.
         workers: Processes that simulate; 0 takes one for each core.
         extent: Share of its slices that is simulated of each subject; it gives so many patches the fewer.
+        known: What narrows a prior, see `Prior.narrowed`.
 
     Returns:
         Public pairs on disk, subject by subject, without their names.
@@ -44,7 +57,7 @@ def simulated_store(
         progress.advance(steps=subjects)
         return open_store(path)
     progress.start(f"simulate {site}", subjects)
-    made = simulate_subjects(site, subjects, seed, workers, extent)
+    made = simulate_subjects(site, subjects, seed, workers, extent, known)
     cut = cut_simulated(made, fewer(settings, extent), seed=seed, progress=progress)
     write_store(path, cut, settings, seed=seed, provenance="public")
     progress.finish()

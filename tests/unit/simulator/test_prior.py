@@ -60,3 +60,36 @@ def test_processes_change_nothing():
 def test_unknown_sites_are_refused_with_the_names_of_all():
     with pytest.raises(SettingsError, match=r"demo-wide.*wide"):
         check_site("mars")
+
+
+def test_what_a_protocol_says_narrows_its_parameters_and_leaves_the_others():
+    """The same shares give the same site but for what is known, and what follows from it."""
+    known = {"acquisition.voxel_i_mm": 0.82, "reader.thickness": (1.1, 1.2), "anatomy.sulcus_depth_mm": 20.0}
+    left = DEMO_WIDE.narrowed(known)
+    before, after = (flatten(one.draw(stream(1, "site"))) for one in (DEMO_WIDE, left))
+    changed = {name for name in before if before[name] != after[name]}
+    follow = {"acquisition.voxel_j_mm", "acquisition.matrix_i", "acquisition.matrix_j"}
+    assert set(known) <= changed <= set(known) | follow
+    assert after["acquisition.voxel_i_mm"] == after["acquisition.voxel_j_mm"] == 0.82
+    assert after["anatomy.sulcus_depth_mm"] == 20.0
+    assert 1.1 <= after["reader.thickness"] <= 1.2
+
+
+@pytest.mark.parametrize(
+    ("known", "word"),
+    [
+        ({"reader.colour": 1.0}, "'reader.colour' does not exist"),
+        ({"acquisition.voxel_j_mm": 0.7}, "follows from other"),
+        ({"reader.thickness": 9.0}, r"reader.thickness from 9 to 9 must lie in \[0.5, 2.5\]"),
+        ({"reader.thickness": (1.2, 1.1)}, "lower value first"),
+        ({"reader.thickness": float("nan")}, "must lie in"),
+    ],
+)
+def test_what_does_not_narrow_a_prior_is_refused(known, word):
+    with pytest.raises(SettingsError, match=word):
+        check_site("wide", known)
+
+
+def test_a_single_site_cannot_be_narrowed():
+    with pytest.raises(SettingsError, match="'site-1' is a single site; choose wide or demo-wide"):
+        check_site("site-1", {"reader.thickness": 1.0})

@@ -17,6 +17,7 @@ from angioshare.progress import SilentProgress
 from angioshare.protocols import EVERY_UNIT, Context
 from angioshare.rng import stream
 from angioshare.rundir import locked
+from angioshare.simulator.prior import DEMO_WIDE
 from angioshare.synthesis import calibrated
 from angioshare.synthesis.calibrated import POOL, RELEASE
 from angioshare.synthesis.calibration import lessons as lessons_module
@@ -172,6 +173,20 @@ def test_a_part_of_a_subject_gives_so_many_patches_the_fewer(fit, monkeypatch):
     assert np.bincount(open_store(fit.folder / POOL).subject).tolist() == [12, 12]
 
 
+def test_lessons_and_fitted_sites_are_what_the_protocol_says(fit, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (fit.folder / FILE).unlink()
+    seen = {}
+    for module in (lessons_module, calibrated):
+        sites, plain = seen.setdefault(module, []), module.simulate_each
+        monkeypatch.setattr(
+            module, "simulate_each", lambda wanted, *rest, s=sites, f=plain: s.extend(wanted) or f(wanted, *rest)
+        )
+    fit(known={"acquisition.voxel_k_mm": 1.25})
+    for sites in seen.values():
+        assert {parameters.acquisition.voxel_k_mm for parameters, _ in sites} == {1.25}
+
+
 def test_more_subjects_are_simulated_where_hardly_any_noise_is_left():
     settings = {**SETTINGS, "sharp_factor": 4}
     bare = Context(patches=CONTEXT.patches)
@@ -219,21 +234,21 @@ def test_lessons_are_simulated_once_and_a_longer_list_goes_on_from_a_shorter_one
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     cut = PatchSettings(size=32, vessel=6, random=3, allow_fewer=True)
     counted = Counted()
-    few = lessons("demo-wide", 2, cut, folder=tmp_path / "a", workers=1, progress=counted)
+    few = lessons(DEMO_WIDE, 2, cut, folder=tmp_path / "a", workers=1, progress=counted)
     assert counted.steps == 2
-    more = lessons("demo-wide", 3, cut, folder=tmp_path / "b", workers=1, progress=counted)
+    more = lessons(DEMO_WIDE, 3, cut, folder=tmp_path / "b", workers=1, progress=counted)
     assert counted.steps == 3
     assert np.array_equal(more[:2], few, equal_nan=True)
-    again = lessons("demo-wide", 2, cut, folder=tmp_path / "c", workers=1, progress=counted)
+    again = lessons(DEMO_WIDE, 2, cut, folder=tmp_path / "c", workers=1, progress=counted)
     assert counted.steps == 3
     assert np.array_equal(again, few, equal_nan=True)
-    lessons("demo-wide", 1, cut.model_copy(update={"vessel": 5}), folder=tmp_path / "d", workers=1, progress=counted)
+    lessons(DEMO_WIDE, 1, cut.model_copy(update={"vessel": 5}), folder=tmp_path / "d", workers=1, progress=counted)
     assert counted.steps == 4
-    lessons("demo-wide", 2, cut, folder=tmp_path / "c", workers=1, progress=counted)  # the source's own copy
+    lessons(DEMO_WIDE, 2, cut, folder=tmp_path / "c", workers=1, progress=counted)  # the source's own copy
     assert counted.steps == 4
     assert counted.starts == [(2, 0), (3, 2), (2, 2), (1, 0), (2, 2)]
     with pytest.raises(DataError, match="another run"):
-        lessons("demo-wide", 3, cut, folder=tmp_path / "a", workers=1, progress=counted)
+        lessons(DEMO_WIDE, 3, cut, folder=tmp_path / "a", workers=1, progress=counted)
 
 
 def test_lessons_that_another_process_simulates_are_waited_for(tmp_path, monkeypatch):
@@ -242,7 +257,7 @@ def test_lessons_that_another_process_simulates_are_waited_for(tmp_path, monkeyp
 
     def simulate(cache, name, progress):
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / cache))
-        return lessons("demo-wide", 2, cut, folder=tmp_path / name, workers=1, progress=progress)
+        return lessons(DEMO_WIDE, 2, cut, folder=tmp_path / name, workers=1, progress=progress)
 
     first = simulate("cache", "a", SilentProgress())
     (kept,) = (tmp_path / "cache").rglob("*.safetensors")
@@ -272,10 +287,10 @@ def test_nobody_waits_for_ever_for_lessons(tmp_path, monkeypatch):
     monkeypatch.setattr(lessons_module, "_PATIENCE_S", 0.0)
     cut = PatchSettings(size=32, vessel=4, random=2, allow_fewer=True)
     lock = lessons_module.cache_folder({"XDG_CACHE_HOME": str(tmp_path / "cache")}) / (
-        lessons_module._key("demo-wide", cut) + ".lock"
+        lessons_module._key(DEMO_WIDE, cut) + ".lock"
     )
     with locked(lock):
-        made = lessons("demo-wide", 1, cut, folder=tmp_path / "a", workers=1, progress=SilentProgress())
+        made = lessons(DEMO_WIDE, 1, cut, folder=tmp_path / "a", workers=1, progress=SilentProgress())
     assert made.shape == (1, 6, len(NAMES))
 
 
@@ -296,7 +311,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path, monkeyp
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     cut = PatchSettings(size=32, vessel=4, random=2, allow_fewer=True)
-    made = lessons("demo-wide", 1, cut, folder=tmp_path / "a", workers=1, progress=SilentProgress())
+    made = lessons(DEMO_WIDE, 1, cut, folder=tmp_path / "a", workers=1, progress=SilentProgress())
     assert made.shape == (1, 6, len(NAMES))
     assert (tmp_path / "a" / FILE).exists()
 

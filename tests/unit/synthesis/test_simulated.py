@@ -3,11 +3,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from angioshare.errors import SettingsError
 from angioshare.patches.extract import PatchSettings
 from angioshare.patches.store import open_store, write_store
 from angioshare.progress import SilentProgress
+from angioshare.protocols import Context
+from angioshare.simulator import many
 from angioshare.simulator.sites import SITES
 from angioshare.simulator.subject import simulate_subject
+from angioshare.synthesis.registry import build
 from angioshare.synthesis.simulated import cut_simulated, fewer
 
 CUT = PatchSettings(size=16, vessel=3, random=2)
@@ -30,3 +34,28 @@ def test_a_part_above_the_brain_gives_no_patch_and_stops_nothing(tmp_path):
     found = open_store(tmp_path / "pool")
     assert np.bincount(found.subject).tolist() == [5, 0, 5]
     assert len(found.subjects) == 3
+
+
+KNOWN = {"acquisition.voxel_k_mm": 1.25}
+
+
+def test_the_simulator_alone_simulates_what_the_protocol_says(tmp_path, monkeypatch):
+    seen = []
+    plain = many.simulate_subject
+    monkeypatch.setattr(many, "simulate_subject", lambda site, *rest: seen.append(site) or plain(site, *rest))
+    settings = {"site": "demo-wide", "subjects": 2, "extent": 0.25, "known": KNOWN}
+    made = build("simulator", settings, Context(patches=CUT))
+    made.fit(None, None, seed=1, folder=tmp_path, progress=SilentProgress())
+    assert [site.acquisition.voxel_k_mm for site in seen] == [1.25, 1.25]
+    assert seen[0].acquisition.noise != seen[1].acquisition.noise
+
+
+@pytest.mark.parametrize(
+    ("source", "place"),
+    [("simulator", {"site": "wide"}), ("calibrated", {}), ("evolution", {}), ("feature-matching", {})],
+)
+def test_a_protocol_that_does_not_fit_is_refused_before_anything_is_made(source, place):
+    context = Context(patches=CUT, unit="subject")
+    build(source, {**place, "known": KNOWN}, context)
+    with pytest.raises(SettingsError, match=r"'tree\.nothing' does not exist"):
+        build(source, {**place, "known": {"tree.nothing": 1.0}}, context)

@@ -23,7 +23,7 @@ from angioshare.progress import Progress
 from angioshare.rng import seed_for, stream
 from angioshare.rundir import atomic_path, locked
 from angioshare.simulator.many import simulate_each
-from angioshare.simulator.prior import PRIORS
+from angioshare.simulator.prior import Prior
 from angioshare.synthesis.calibration import features as measuring
 from angioshare.synthesis.calibration.features import NAMES, features
 from angioshare.synthesis.simulated import cut_simulated
@@ -44,25 +44,26 @@ _PATIENCE_S = 900.0
 """After so long without anything new, lessons are simulated here as well: a folder may know no locks."""
 
 
-def places(prior: str, count: int) -> FloatArray:
+def places(prior: Prior, count: int) -> FloatArray:
     """Where lessons lie in the prior's range: shares (count, p); a longer list begins with the shorter one.
 
     Example:
-        >>> bool((places("wide", 3)[:2] == places("wide", 2)).all())
+        >>> from angioshare.simulator.prior import WIDE
+        >>> bool((places(WIDE, 3)[:2] == places(WIDE, 2)).all())
         True
     """
-    return stream(_SEED, "calibrated", "lessons").random((count, len(PRIORS[prior])))
+    return stream(_SEED, "calibrated", "lessons").random((count, len(prior)))
 
 
 def lessons(
-    prior: str, count: int, patches: PatchSettings, *, folder: Path, workers: int, progress: Progress
+    prior: Prior, count: int, patches: PatchSettings, *, folder: Path, workers: int, progress: Progress
 ) -> FloatArray:
     """Simulate lessons and measure them, or take those that were measured before.
 
     Of processes that want the same lessons, one at a time simulates; the others wait and take what it found.
 
     Args:
-        prior: Name of the prior.
+        prior: Where they come from.
         count: How many subjects.
         patches: How a subject's patches are cut.
         folder: Of the source; a complete list is kept there, so that a run can go on without the cache.
@@ -98,7 +99,7 @@ def lessons(
             elif len(found) < count:
                 rows = range(len(found), min(len(found) + _AT_ONCE * max(workers, 1), count))
                 seeds = [seed_for(_SEED, "calibrated", "lesson", str(row)) for row in rows]
-                sites = [PRIORS[prior].site(shares[row]) for row in rows]
+                sites = [prior.site(shares[row]) for row in rows]
                 made = simulate_each(list(zip(sites, seeds, strict=True)), workers)
                 parts = cut_simulated(made, patches, seed=_SEED, progress=progress)
                 measured = [_padded(features(part.image, part.label), patches.per_subject) for part in parts]
@@ -141,9 +142,9 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
     return Path(base) / "angioshare" / "lessons"
 
 
-def _key(prior: str, patches: PatchSettings) -> str:
+def _key(prior: Prior, patches: PatchSettings) -> str:
     """Name what lessons depend on: prior, patches, and the code that simulates, cuts and measures."""
-    state = hashlib.sha256(f"{PRIORS[prior]!r} {patches.model_dump_json()}".encode())
+    state = hashlib.sha256(f"{prior!r} {patches.model_dump_json()}".encode())
     code = [Path(str(measuring.__file__))]
     for package in (angioshare.simulator, angioshare.patches):
         code += sorted(Path(str(package.__file__)).parent.glob("*.py"))
