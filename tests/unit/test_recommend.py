@@ -95,21 +95,24 @@ def test_every_method_of_the_registry_can_be_planned_or_says_why_not(method):
     assert (row.planned is None) == (row.verdict == "refused")
 
 
-def test_a_dozen_subjects_get_the_calibrated_simulator_within_their_budget(cohort, quick):
-    found = advise(cohort, epsilon=1.0)
+def test_a_dozen_subjects_get_the_calibrated_simulator_within_a_large_budget(cohort, quick):
+    found = advise(cohort, epsilon=8.0)
     assert [row.method for row in found.rows] == ["calibrated", "simulator"]
-    assert 0.99 < found.rows[0].statement.subject.epsilon <= 1.0
-    assert found.rows[0].statement.patch.epsilon > 2.0  # a patch is protected by its subject, at more than its epsilon
+    assert 7.9 < found.rows[0].statement.subject.epsilon <= 8.0
+    assert found.rows[0].statement.patch.epsilon > 16  # a patch is protected by its subject, at more than its epsilon
     private = [source for source in found.config.sources if source.privacy]
-    assert [(source.synthesizer, source.privacy.epsilon) for source in private] == [("calibrated", 1.0)]
+    assert [(source.synthesizer, source.privacy.epsilon) for source in private] == [("calibrated", 8.0)]
 
 
-def test_too_small_an_epsilon_gets_the_simulator_alone(cohort, quick):
-    found = advise(cohort, epsilon=0.2)
+@pytest.mark.parametrize("epsilon", [0.2, 1.0, 3.0])
+def test_too_small_an_epsilon_gets_the_simulator_alone(cohort, quick, epsilon):
+    """At 1 and 3, a dozen subjects were measured: by Dice, the release was not worth its epsilon."""
+    found = advise(cohort, epsilon=epsilon)
     assert [row.method for row in found.rows] == ["simulator", "calibrated"]
     assert found.rows[0].statement.subject.epsilon == 0
     assert [source.synthesizer for source in found.config.sources] == ["real", "simulator", "shuffled"]
-    assert any("from epsilon 0.5" in sentence for sentence in found.expect)
+    assert any("from epsilon 3.5" in sentence for sentence in found.expect)
+    assert any("set `known`" in sentence for sentence in found.expect)
 
 
 @pytest.mark.parametrize("epsilon", [3.0, 8.0])
@@ -168,9 +171,9 @@ def test_very_many_patches_can_bear_the_pretrained_network():
 
 def test_settings_survive_a_file_and_changes_reach_them(cohort, quick):
     changes = ("patches.size=32", "split.test=2", "sources.calibrated.settings.lessons=20")
-    found = advise(cohort, epsilon=2.0, changes=changes)
+    found = advise(cohort, epsilon=8.0, changes=changes)
     assert parse_config(found.toml, name="copy") == found.config
-    assert found.config == recommended_config(cohort, epsilon=2.0, changes=changes)[0]
+    assert found.config == recommended_config(cohort, epsilon=8.0, changes=changes)[0]
     assert found.known.subjects == 15
     assert found.config.patches.size == 32
     assert found.config.sources[1].settings["lessons"] == 20
@@ -178,11 +181,11 @@ def test_settings_survive_a_file_and_changes_reach_them(cohort, quick):
 
 def test_the_command_answers_and_writes_settings_that_a_run_reads(cohort, quick, tmp_path, capsys):
     file = tmp_path / "plan.toml"
-    call = ["recommend", str(cohort), "--epsilon", "1", "--unit", "subject", "--delta", "1/1000"]
+    call = ["recommend", str(cohort), "--epsilon", "8", "--unit", "subject", "--delta", "1/1000"]
     assert main([*call, "--json", "--write", str(file)]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["recommended"], found["subjects"], found["patches"]) == ("calibrated", 12, 4800)
-    assert found["verdicts"][0]["epsilon"]["subject"] <= 1
+    assert found["verdicts"][0]["epsilon"]["subject"] <= 8
     assert found["verdicts"][0]["numbers"] >= 1
     assert found["verdicts"][0]["statement"]["subject"]["delta"] == 1e-3
     assert found["settings"]["sources"][1]["privacy"]["delta"] == 1e-3
@@ -212,14 +215,15 @@ def test_a_wrong_question_is_one_line_and_an_exit_code(cohort, quick, capsys, ca
 
 def test_a_run_without_settings_takes_what_is_recommended(cohort, quick, tmp_path, capsys):
     call = ["run", str(cohort), str(tmp_path / "out"), "--dry-run", "--json"]
-    assert main([*call, "--epsilon", "2", "--unit", "subject"]) == 0
+    assert main([*call, "--epsilon", "8", "--unit", "subject"]) == 0
     spoken = capsys.readouterr()
     train = {row["item"]: row for row in json.loads(spoken.out)["stages"] if row["stage"] == "train"}
     assert list(train) == ["real", "calibrated", "simulator", "shuffled"]
-    assert 1.9 < train["calibrated"]["epsilon"]["subject"] <= 2
+    assert 7.9 < train["calibrated"]["epsilon"]["subject"] <= 8
     assert "calibrated" in spoken.err
     assert main(call) == 0
-    assert '"subject": 0.99' in capsys.readouterr().out  # epsilon 1 where nothing was asked
+    train = [row["item"] for row in json.loads(capsys.readouterr().out)["stages"] if row["stage"] == "train"]
+    assert train == ["real", "simulator", "shuffled"]  # epsilon 1 where nothing was asked: not worth it for a dozen
     assert not (tmp_path / "out").exists()
 
 
