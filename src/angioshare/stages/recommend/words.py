@@ -42,8 +42,8 @@ def expect(rows: Sequence[Row], known: Known) -> tuple[str, ...]:
         )
     elif first.method == PUBLIC:
         found.append(
-            "What this budget buys drowns in its noise. The simulator gives as much for no epsilon: keep the budget. What "
-            "your protocol prints is public and narrows it, above all the voxel's size: set `known` of the source."
+            "What this budget buys drowns in its noise. The simulator gives as much for no epsilon: keep the budget. "
+            "What your protocol prints is public and narrows it, above all the voxel's size: set `known` of the source."
         )
     elif first.planned is not None:
         found.append("Whether it beats the simulator alone, the run will show: both are in the settings.")
