@@ -11,8 +11,7 @@ come near the second, whatever their size. What a method can bear is its own aff
 - A calibrated simulator is told, of what tells simulated sites apart, 60 % at a noise of 1/4, 32 % at 1/2 and 8 % at 1
   (240 simulated subjects, each judged by the others; docs/how-to/choose-a-method.md). A segmenter asks for more: by its
   Dice on one cohort, the release was not worth its epsilon at a noise of 0.31, nor at 0.12, against the simulator alone
-  (docs/results/utility.md). Less noise was not measured, but for
-  patches, where there is hardly any: it was worth it.
+  (docs/results/utility.md). Less noise was not measured, but for patches, where there is hardly any: it was worth it.
 - A network moves along millions of weights. The published one, with draws of 32 patches, learnt at 0.003 and below, and
   nothing at 0.01 and above (docs/results/tradeoff.md, noise 0.1 and 0.3). For the same network begun on the simulator
   these bounds are taken over.
@@ -56,8 +55,8 @@ RULES: dict[str, Rule] = {
         basis="by the Dice on one cohort",
         why=(
             "One release of a few numbers; all else is simulated, so it cannot show what the simulator cannot draw. On "
-            "the rendered cohort of development (12 subjects, 3 seeds) it kept 0.79 of real training's Dice at "
-            "epsilon 1 per subject and 0.78 at 3, less than the simulator alone (0.81); with an earlier prior 0.89 at "
+            "the rendered cohort of development (12 subjects, 3 seeds, earlier priors) it kept 0.79 of real training's "
+            "Dice at epsilon 1 per subject and 0.78 at 3, less than the simulator alone (0.81); before that 0.89 at "
             "1 per patch, the simulator alone 0.77. Believe the report's comparison."
         ),
     ),
