@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -98,9 +99,35 @@ def test_simulate_writes_a_cohort_once(tmp_path, capsys):
     out = tmp_path / "cohort"
     call = ["simulate", str(out), "--subjects", "1", "--site", "demo-1", "--jobs", "1", "--json"]
     assert main(call) == 0
-    assert out_json(capsys) == {"cohort": str(out), "subjects": 1, "site": "demo-1", "seed": 0}
+    assert out_json(capsys) == {"cohort": str(out), "subjects": 1, "site": "demo-1", "seed": 0, "known": {}}
     assert (out / "sub-001" / "anat" / "sub-001_angio.nii.gz").exists()
     assert main(call) == 2
+
+
+def test_a_simulated_cohort_has_the_voxel_that_is_known(tmp_path, capsys):
+    out = tmp_path / "cohort"
+    call = ["simulate", str(out), "--subjects", "1", "--site", "demo-wide", "--jobs", "1", "--json"]
+    assert main([*call, "--known", "acquisition.voxel_k_mm=1.25", "--known", "contrast.te_ms=[3, 4]"]) == 0
+    assert out_json(capsys)["known"] == {"acquisition.voxel_k_mm": 1.25, "contrast.te_ms": [3.0, 4.0]}
+    assert nib.load(out / "sub-001" / "anat" / "sub-001_angio.nii.gz").header.get_zooms()[2] == pytest.approx(1.25)
+
+
+@pytest.mark.parametrize(
+    ("known", "reason"),
+    [
+        ("acquisition.voxel_k_mm", "must read parameter=value"),
+        ("=1", "must read parameter=value"),
+        ("contrast.te_ms=3,4", "must read parameter=value"),
+        ("contrast.te_ms=[3]", "must read parameter=value"),
+        ("contrast.te_ms=long", "must read parameter=value"),
+        ("tree.nothing=1", "does not exist"),
+        ("acquisition.voxel_k_mm=1000", "must lie in"),
+    ],
+)
+def test_what_is_no_knowledge_of_a_protocol_is_refused(tmp_path, capsys, known, reason):
+    assert main(["simulate", str(tmp_path / "cohort"), "--site", "demo-wide", "--known", known]) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "cohort").exists()
 
 
 def test_a_name_cannot_drive_the_terminal():

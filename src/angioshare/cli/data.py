@@ -15,16 +15,24 @@ def simulate(
     out: Annotated[Path, typer.Argument(help="Folder of the new BIDS cohort.")],
     subjects: Annotated[int, typer.Option(min=1, max=100_000, help="Subjects to simulate.")] = 10,
     seed: Annotated[int, typer.Option(help="Seed; the same seed gives the same cohort.")] = 0,
-    site: Annotated[str, typer.Option(help="Parameter set of the simulated site.")] = "site-1",
+    site: Annotated[
+        str, typer.Option(help="Parameter set of the simulated site, or a prior: each subject then has its own site.")
+    ] = "site-1",
+    known: Annotated[
+        list[str] | None,
+        typer.Option(help="parameter=value or parameter=[low, high] that narrows a prior; may be repeated."),
+    ] = None,
     jobs: Annotated[int, typer.Option(min=0, max=256, help="Processes; 0 takes one for each core.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Write a simulated BIDS cohort: volumes, vessel labels and brain masks."""
+    from angioshare.stages.simulate import read_known
     from angioshare.stages.simulate import simulate as work
 
-    work(out, subjects=subjects, seed=seed, site=site, workers=jobs, progress=progress())
+    narrow = read_known(known or ())
+    work(out, subjects=subjects, seed=seed, site=site, workers=jobs, progress=progress(), known=narrow)
     if as_json:
-        answer_json({"cohort": str(out), "subjects": subjects, "site": site, "seed": seed})
+        answer_json({"cohort": str(out), "subjects": subjects, "site": site, "seed": seed, "known": narrow})
     else:
         answer(str(out))
 

@@ -1,32 +1,37 @@
 """Public knowledge -> a BIDS cohort of simulated subjects."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from angioshare.cohort.writer import WrittenSubject, write_bids_cohort
+from angioshare.errors import SettingsError
 from angioshare.progress import Progress
 from angioshare.simulator.many import check_site, simulate_subjects
+from angioshare.simulator.prior import Known
 
 
-def simulate(out: Path, *, subjects: int, seed: int, site: str, workers: int, progress: Progress) -> None:
+def simulate(
+    out: Path, *, subjects: int, seed: int, site: str, workers: int, progress: Progress, known: Known | None = None
+) -> None:
     """Write a simulated cohort; the same seed gives the same files.
 
     Args:
         out: Folder of the cohort, made if need be.
         subjects: How many.
         seed: Seed of the cohort.
-        site: Parameter set.
+        site: Parameter set, or a prior that each subject's site is drawn from.
         workers: Processes; 0 takes one for each core.
         progress: Told of each subject.
+        known: What narrows a prior, see `Prior.narrowed`.
 
     Raises:
-        SettingsError: There is no such site, or the folder holds something else.
+        SettingsError: There is no such site, what is known does not narrow it, or the folder holds something else.
     """
-    check_site(site)
+    check_site(site, known)
     progress.start(f"simulate {site}", subjects)
 
     def told() -> Iterator[WrittenSubject]:
-        for index, made in enumerate(simulate_subjects(site, subjects, seed, workers)):
+        for index, made in enumerate(simulate_subjects(site, subjects, seed, workers, known=known)):
             yield WrittenSubject(
                 id=f"{index + 1:03d}",
                 angio=made.angio,
@@ -39,3 +44,29 @@ def simulate(out: Path, *, subjects: int, seed: int, site: str, workers: int, pr
 
     write_bids_cohort(out, site, told())
     progress.finish()
+
+
+def read_known(entries: Sequence[str]) -> dict[str, float | tuple[float, float]]:
+    """Read what narrows a prior, as it stands in a command.
+
+    Args:
+        entries: Each `parameter=value` or `parameter=[low, high]`.
+
+    Raises:
+        SettingsError: One of them reads otherwise.
+
+    Example:
+        >>> read_known(["acquisition.voxel_i_mm=0.7", "contrast.tr_ms=[22, 24]"])
+        {'acquisition.voxel_i_mm': 0.7, 'contrast.tr_ms': (22.0, 24.0)}
+    """
+    found: dict[str, float | tuple[float, float]] = {}
+    for entry in entries:
+        name, _, text = entry.partition("=")
+        try:
+            values = [float(value) for value in text.strip().removeprefix("[").removesuffix("]").split(",")]
+        except ValueError:
+            values = []
+        if not name or len(values) not in (1, 2) or (len(values) == 2) != text.strip().startswith("["):
+            raise SettingsError(f"--known {entry!r} must read parameter=value or parameter=[low, high]")
+        found[name.strip()] = values[0] if len(values) == 1 else (values[0], values[1])
+    return found

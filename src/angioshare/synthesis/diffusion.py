@@ -18,7 +18,6 @@ from angioshare.patches.store import open_store
 from angioshare.progress import Progress
 from angioshare.protocols import Context, EngineFactory, Schedule
 from angioshare.rng import seed_for
-from angioshare.settings import Settings
 from angioshare.simulator.many import check_site
 from angioshare.synthesis.checkpoint import CHECKPOINT
 from angioshare.synthesis.diffusion_network import check_size, denoising_network, initialise
@@ -26,11 +25,11 @@ from angioshare.synthesis.diffusion_rows import NoiseLevels
 from angioshare.synthesis.diffusion_sampling import TrainedDiffusion
 from angioshare.synthesis.diffusion_training import Course
 from angioshare.synthesis.sampling import WEIGHTS
-from angioshare.synthesis.simulated import simulated_store
+from angioshare.synthesis.simulated import ProtocolSettings, simulated_store
 from angioshare.team import Team
 
 
-class DiffusionSettings(Settings):
+class DiffusionSettings(ProtocolSettings):
     """Settings of the diffusion model; the defaults are for a GPU. None may be chosen by a look at the cohort."""
 
     features: int = Field(64, ge=1, le=512, description="Channels of the network at full size; doubled at each level.")
@@ -62,9 +61,9 @@ class Diffusion:
     learns_from = "simulated patches first, then real patches of the training subjects"
 
     def __init__(self, settings: DiffusionSettings, context: Context) -> None:
-        """Refuse a patch that cannot be halved so often, and a simulator's site that does not exist."""
+        """Refuse a patch that cannot be halved so often, a site that does not exist, or what does not narrow it."""
         check_size(context.patches.size, settings.levels)
-        check_site(settings.site)
+        check_site(settings.site, settings.known)
         self._settings, self._context = settings, context
         self._about = Preconditioning(settings.sigma_data)
 
@@ -120,7 +119,8 @@ class Diffusion:
     def _simulate(self, seed: int, folder: Path, progress: Progress) -> None:
         """Cut patches of simulated subjects, if they do not stand there already."""
         s, cut = self._settings, self._context.patches
-        simulated_store(folder / "patches", s.site, s.simulated_subjects, cut, seed=seed, progress=progress)
+        path, count = folder / "patches", s.simulated_subjects
+        simulated_store(path, s.site, count, cut, seed=seed, progress=progress, known=s.known)
 
     def _network(self, seed: int) -> nn.Sequential:
         """F with its initial weights."""

@@ -12,16 +12,17 @@ from pydantic import Field
 from angioshare.patches.patchset import PatchSet
 from angioshare.progress import Progress
 from angioshare.protocols import Context, EngineFactory, Schedule
+from angioshare.simulator.many import check_site
 from angioshare.synthesis.checkpoint import CHECKPOINT
 from angioshare.synthesis.sampling import WEIGHTS, TrainedGenerator
-from angioshare.synthesis.simulated import simulated_store
+from angioshare.synthesis.simulated import ProtocolSettings, simulated_store
 from angioshare.synthesis.wgan import Wgan, WganSettings
 
 
-class PretrainedWganSettings(WganSettings):
+class PretrainedWganSettings(WganSettings, ProtocolSettings):
     """Settings of the WGAN, and of the training before it."""
 
-    site: str = Field("site-1", description="Parameter set of the simulator.")
+    site: str = Field("site-1", description="Parameter set or prior of the simulator.")
     simulated_subjects: int = Field(12, ge=1, le=10_000, description="Simulated subjects of the first training.")
     first_iterations: int = Field(2_000, ge=1, description="Generator updates of the first training.")
     first_batch: int = Field(32, ge=1, description="Expected patches in a critic update of the first training.")
@@ -50,6 +51,8 @@ class PretrainedWgan:
     learns_from = "simulated patches first, then real patches of the training subjects"
 
     def __init__(self, settings: PretrainedWganSettings, context: Context) -> None:
+        """Refuse a simulator's site that does not exist, or what does not narrow it."""
+        check_site(settings.site, settings.known)
         self._settings, self._context = settings, context
         self._second = Wgan(settings, context)
 
@@ -69,7 +72,8 @@ class PretrainedWgan:
         before = folder / "simulated"
         if not (before / WEIGHTS).exists():
             cut, count = context.patches, s.simulated_subjects
-            made = simulated_store(before / "patches", s.site, count, cut, seed=seed, progress=progress)
+            path, known = before / "patches", s.known
+            made = simulated_store(path, s.site, count, cut, seed=seed, progress=progress, known=known)
             first = Wgan(s.first(), Context(patches=context.patches, provenance="public", device=context.device))
             first.fit(made, None, seed=seed, folder=before, progress=progress)
             del made

@@ -11,6 +11,7 @@ from angioshare.protocols import Context
 from angioshare.simulator import many
 from angioshare.simulator.sites import SITES
 from angioshare.simulator.subject import simulate_subject
+from angioshare.synthesis import diffusion, pretrained
 from angioshare.synthesis.registry import build
 from angioshare.synthesis.simulated import cut_simulated, fewer
 
@@ -52,10 +53,32 @@ def test_the_simulator_alone_simulates_what_the_protocol_says(tmp_path, monkeypa
 
 @pytest.mark.parametrize(
     ("source", "place"),
-    [("simulator", {"site": "wide"}), ("calibrated", {}), ("evolution", {}), ("feature-matching", {})],
+    [
+        ("simulator", {"site": "wide"}),
+        ("calibrated", {}),
+        ("evolution", {}),
+        ("feature-matching", {}),
+        ("diffusion", {}),
+        ("wgan-pretrained", {"site": "wide"}),
+    ],
 )
 def test_a_protocol_that_does_not_fit_is_refused_before_anything_is_made(source, place):
     context = Context(patches=CUT, unit="subject")
     build(source, {**place, "known": KNOWN}, context)
     with pytest.raises(SettingsError, match=r"'tree\.nothing' does not exist"):
         build(source, {**place, "known": {"tree.nothing": 1.0}}, context)
+
+
+class _SeenError(Exception):
+    """What a first training would simulate."""
+
+
+@pytest.mark.parametrize(("source", "module"), [("diffusion", diffusion), ("wgan-pretrained", pretrained)])
+def test_a_first_training_simulates_what_the_protocol_says(source, module, tmp_path, monkeypatch):
+    def seen(*_, known, **__):
+        raise _SeenError(known)
+
+    monkeypatch.setattr(module, "simulated_store", seen)
+    made = build(source, {"site": "demo-wide", "known": KNOWN}, Context(patches=CUT))
+    with pytest.raises(_SeenError, match=r"voxel_k_mm': 1\.25"):
+        made.fit(None, None, seed=1, folder=tmp_path, progress=SilentProgress())
