@@ -5,6 +5,7 @@
     AngioShareError          1   anything below
     |- CheckFailed           1   a check said no
     |- SettingsError         2   usage or settings
+    |  `- BusyError          2   another process is at work there
     |- DataError             3   input data
     `- PrivacyError          4   refused for privacy
        |- BudgetExceeded     4   the next step would pass the budget
@@ -30,6 +31,10 @@ class SettingsError(AngioShareError):
     """A setting, option or argument is wrong."""
 
     exit_code = 2
+
+
+class BusyError(SettingsError):
+    """Another process is at work there; waiting helps."""
 
 
 class DataError(AngioShareError):

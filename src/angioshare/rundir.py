@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 
-from angioshare.errors import DataError, SettingsError
+from angioshare.errors import BusyError, DataError
 from angioshare.types import Json
 
 _PATIENCE_S = 1.0
@@ -78,7 +78,8 @@ def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on `path` (made if need be) while the block runs; a dead owner's lock is free.
 
     Raises:
-        SettingsError: Another process holds it.
+        BusyError: Another process holds it.
+        DataError: The folder cannot be written, or knows no locks.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +100,11 @@ def _hold(handle: int, path: Path) -> None:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
-        except OSError as error:
+        except BlockingIOError as error:
             if monotonic() > until:
-                raise SettingsError(f"{path.parent} is in use by another process; wait for it or stop it") from error
+                raise BusyError(f"{path.parent} is in use by another process; wait for it or stop it") from error
             sleep(0.05)
+        except OSError as error:
+            raise DataError(
+                f"cannot lock {path}: {error.strerror}; choose a folder on a disk that has locks"
+            ) from error

@@ -10,6 +10,7 @@ import pytest
 from angioshare.cli.main import main
 from angioshare.errors import SettingsError
 from angioshare.progress import SilentProgress
+from angioshare.stages.run import Run
 from angioshare.study import folder
 from angioshare.study.engine import job_list, profile_text
 from angioshare.study.folder import controlled, make_study, planned_study
@@ -142,6 +143,15 @@ def test_a_job_waits_for_whoever_works_in_its_folder(short):
         assert short.missing(short.points[0])[0] == "prepare"
     job.join(60)
     assert "prepare" not in short.missing(short.points[0])
+
+
+def test_a_job_does_not_wait_where_nobody_works(short, monkeypatch):
+    def refused(*_):
+        raise SettingsError("anything else")
+
+    monkeypatch.setattr(Run, "alone", refused)
+    with pytest.raises(SettingsError, match="anything else"):
+        run_job(short.root, "prepare", "real-seed0", state=short.state, log=SilentProgress())
 
 
 def test_a_failure_is_left_for_the_controller(short):

@@ -28,7 +28,7 @@ class Studies:
     def __init__(self, place):
         self.place, self.started = place, []
 
-    def start(self, *more):
+    def start(self, *more, interrupts=signal.SIG_DFL):
         command = [sys.executable, "-m", "angioshare", "study", "plan.yaml", "out", "--jobs", "2", *more]
         self.started.append(
             subprocess.Popen(
@@ -38,7 +38,7 @@ class Studies:
                 stderr=subprocess.PIPE,
                 text=True,
                 # A shell's background jobs, and so what they start, ignore interrupts; a terminal's do not.
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+                preexec_fn=lambda: signal.signal(signal.SIGINT, interrupts),
             )
         )
         return self.started[-1]
@@ -142,11 +142,14 @@ def test_when_everything_is_killed_finished_work_is_kept(place, studies):
     assert charged(place) >= 2 * STEPS
 
 
-def test_an_interrupt_stops_the_jobs_too(place, studies):
-    controller = studies.start()
+@pytest.mark.parametrize(
+    ("stop", "code", "interrupts"), [(signal.SIGINT, 130, signal.SIG_DFL), (signal.SIGTERM, 143, signal.SIG_IGN)]
+)
+def test_a_stop_stops_the_jobs_too(place, studies, stop, code, interrupts):
+    controller = studies.start(interrupts=interrupts)
     job = studies.training()
-    controller.send_signal(signal.SIGINT)
+    controller.send_signal(stop)
     controller.communicate(timeout=PATIENCE_S)
-    assert controller.returncode == 130
+    assert controller.returncode == code
     assert not alive(job)
     assert_whole(place, studies.resume())

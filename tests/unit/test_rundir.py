@@ -6,7 +6,7 @@ from threading import Timer
 
 import pytest
 
-from angioshare.errors import DataError, SettingsError
+from angioshare.errors import BusyError, DataError
 from angioshare.rundir import atomic_path, locked, read_json, write_json, write_text
 
 
@@ -42,9 +42,18 @@ def test_what_is_no_json_object_is_refused(tmp_path, text):
 
 def test_a_held_lock_refuses_and_a_released_one_does_not(tmp_path):
     lock = tmp_path / "lock"
-    with locked(lock), pytest.raises(SettingsError, match="in use"), locked(lock):
+    with locked(lock), pytest.raises(BusyError, match="in use"), locked(lock):
         pass
     with locked(lock):
+        pass
+
+
+def test_a_disk_without_locks_is_not_a_busy_one(tmp_path, monkeypatch):
+    def none_left(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none_left)
+    with pytest.raises(DataError, match=r"cannot lock .*No locks available"), locked(tmp_path / "lock"):
         pass
 
 

@@ -1,7 +1,10 @@
 """Entry point: one command per stage beside the tools; errors become one line and an exit code."""
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
+from threading import current_thread, main_thread
 from typing import Annotated, Any
 
 import typer
@@ -21,19 +24,41 @@ app = typer.Typer(
 )
 
 
+class _Terminated(KeyboardInterrupt):
+    """A request to end (SIGTERM), as job managers and `kill` send it."""
+
+
+@contextmanager
+def _stopped_cleanly() -> Iterator[None]:
+    """Let a request to end stop a command as an interrupt does: what it started is stopped too."""
+    if current_thread() is not main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _guarded(command: Callable[..., None]) -> Callable[..., None]:
     """Turn the errors of a command into one line and an exit code."""
 
     @wraps(command)
     def run(*args: Any, **kwargs: Any) -> None:
         try:
-            command(*args, **kwargs)
+            with _stopped_cleanly():
+                command(*args, **kwargs)
         except AngioShareError as error:
             say(f"angioshare: {error}")
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt as stop:
             say("angioshare: interrupted; the same command goes on where it stopped")
-            raise typer.Exit(130) from stop
+            raise typer.Exit(143 if isinstance(stop, _Terminated) else 130) from stop
 
     return run
 
@@ -68,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     Returns:
         The exit code: 0 done, 1 a check said no, 2 usage or settings, 3 input data, 4 refused for privacy,
-        130 interrupted.
+        130 interrupted, 143 asked to end (SIGTERM).
     """
     try:
         app(args=arguments)

@@ -20,6 +20,7 @@ def main() -> None:
     """Run Snakemake with the arguments after the pipe's number."""
     from snakemake.cli import main as snakemake
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background commands inherit that it is ignored
     Thread(target=watch, args=(int(sys.argv[1]),), daemon=True).start()
     snakemake(sys.argv[2:])
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from angioshare.errors import AngioShareError, SettingsError
+from angioshare.errors import AngioShareError, BusyError, SettingsError
 from angioshare.progress import Progress
 from angioshare.records import Record
 from angioshare.rundir import read_json, write_json
@@ -120,7 +120,7 @@ def _wait(enter: Callable[[], object], progress: FileProgress) -> None:
     while True:
         try:
             enter()
-        except SettingsError:
+        except BusyError:
             progress.tell_unless_told("waits for a job of an earlier start")
             time.sleep(WAIT_S)
         else:
@@ -134,8 +134,8 @@ def _private_turn(root: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise SettingsError("another training of this study draws on the budget; wait for it") from error
+        except BlockingIOError as error:
+            raise BusyError("another training of this study draws on the budget; wait for it") from error
         yield
     finally:
         os.close(handle)

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 import angioshare.patches
 import angioshare.simulator
-from angioshare.errors import AngioShareError, DataError, SettingsError
+from angioshare.errors import AngioShareError, BusyError, DataError
 from angioshare.patches.extract import PatchSettings
 from angioshare.progress import Progress
 from angioshare.rng import seed_for, stream
@@ -124,7 +124,7 @@ def _turn(path: Path) -> Iterator[bool]:
         mine = True
         try:
             stack.enter_context(locked(path))
-        except SettingsError:
+        except BusyError:
             mine = False
         except DataError:
             pass  # nobody else can write there either
