@@ -112,7 +112,7 @@ def test_too_small_an_epsilon_gets_the_simulator_alone(cohort, quick, epsilon):
     assert found.rows[0].statement.subject.epsilon == 0
     assert [source.synthesizer for source in found.config.sources] == ["real", "simulator", "shuffled"]
     assert any("from epsilon 3.5" in sentence for sentence in found.expect)
-    assert any("set `known`" in sentence for sentence in found.expect)
+    assert any("--known acquisition.voxel_i_mm" in sentence for sentence in found.expect)
 
 
 @pytest.mark.parametrize("epsilon", [3.0, 8.0])
@@ -177,6 +177,22 @@ def test_settings_survive_a_file_and_changes_reach_them(cohort, quick):
     assert found.known.subjects == 15
     assert found.config.patches.size == 32
     assert found.config.sources[1].settings["lessons"] == 20
+
+
+def test_what_the_protocol_says_reaches_every_source_that_simulates(cohort, quick, tmp_path, capsys):
+    file, said = tmp_path / "plan.toml", ["--known", "acquisition.voxel_k_mm=1.4", "--known", "contrast.te_ms=[3, 4]"]
+    assert main(["recommend", str(cohort), "--epsilon", "8", "--write", str(file), "--json", *said]) == 0
+    assert not any("--known" in sentence for sentence in json.loads(capsys.readouterr().out)["expect"])
+    narrow = {"acquisition.voxel_k_mm": 1.4, "contrast.te_ms": [3, 4]}
+    kept = {source.synthesizer: source.settings.get("known") for source in load_config(file=file).sources}
+    assert kept == {"real": None, "calibrated": narrow, "simulator": narrow, "shuffled": None}
+
+
+@pytest.mark.parametrize("command", [["recommend", "{}", "--epsilon", "1"], ["run", "{}", "out"]])
+def test_a_protocol_that_does_not_fit_the_prior_is_refused(cohort, quick, capsys, command):
+    call = [word.format(cohort) for word in command]
+    assert main([*call, "--known", "acquisition.voxel_k_mm=1000"]) == 2
+    assert "voxel_k_mm from 1000" in capsys.readouterr().err
 
 
 def test_the_command_answers_and_writes_settings_that_a_run_reads(cohort, quick, tmp_path, capsys):

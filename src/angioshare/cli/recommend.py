@@ -23,12 +23,16 @@ def recommend(
     unit: Annotated[Literal["subject", "patch"], typer.Option(help="Who is to be protected.")] = "subject",
     delta: Annotated[str | None, typer.Option(help="Chance that the bound fails; by the rule if left out.")] = None,
     changes: Annotated[list[str] | None, typer.Option("--set", help="key=value on top; may be repeated.")] = None,
+    known: Annotated[
+        list[str] | None, typer.Option(help="parameter=value of the simulator that the protocol prints; repeatable.")
+    ] = None,
     write: Annotated[Path | None, typer.Option(help="Write the settings here, for `angioshare run --config`.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     """Pick method and settings for a cohort and a budget, and say what to expect; nothing is spent, no scan is read."""
     from angioshare.rundir import write_text
     from angioshare.stages.recommend import advise
+    from angioshare.stages.simulate import read_known
 
     if write is not None and write.exists():
         raise SettingsError(f"--write {write} exists; choose another name, or remove it")
@@ -40,6 +44,7 @@ def recommend(
         unit=unit,
         delta=number(delta, "--delta"),
         changes=tuple(changes or ()),
+        protocol=read_known(known or ()),
         progress=progress(),
     )
     if write is not None:

@@ -43,6 +43,9 @@ def run(
         Literal["subject", "patch"] | None, typer.Option(help="Whom the budget is for; subject if left out.")
     ] = None,
     delta: Annotated[str | None, typer.Option(help="Delta of that budget; by the rule if left out.")] = None,
+    known: Annotated[
+        list[str] | None, typer.Option(help="parameter=value of the simulator that the protocol prints; repeatable.")
+    ] = None,
     changes: Annotated[list[str] | None, typer.Option("--set", help="key=value on top; may be repeated.")] = None,
     device: Annotated[str | None, typer.Option(help="Where networks run: cpu, cuda, cuda:1, ...")] = None,
     ledger: Annotated[Path | None, typer.Option(help="The cohort's ledger, where it cannot stand beside it.")] = None,
@@ -59,10 +62,10 @@ def run(
 
     if preset is not None and config is not None:
         raise SettingsError("--preset and --config exclude each other; give one")
-    budget = (epsilon, unit, delta)
+    budget = (epsilon, unit, delta, known)
     if (preset or config) and any(budget):
         raise SettingsError(
-            "--epsilon, --unit and --delta choose a method; --preset and --config have one: give either"
+            "--epsilon, --unit, --delta and --known choose a method; --preset and --config have one: give either"
         )
     if resume and (out / "run.json").exists():
         if preset or config or changes or any(budget):
@@ -87,7 +90,7 @@ def _settings(
     cohort: Path,
     preset: str | None,
     config: Path | None,
-    budget: tuple[str | None, Literal["subject", "patch"] | None, str | None],
+    budget: tuple[str | None, Literal["subject", "patch"] | None, str | None, list[str] | None],
     changes: list[str],
 ) -> "Config":
     """Those of the preset or file, or those that suit the budget."""
@@ -96,10 +99,14 @@ def _settings(
     if preset or config:
         return load_config(preset=preset, file=config, changes=changes)
     from angioshare.stages.recommend import recommended_config
+    from angioshare.stages.simulate import read_known
 
     epsilon, unit, delta = number(budget[0] or "1", "--epsilon"), budget[1] or "subject", number(budget[2], "--delta")
     assert epsilon is not None
-    found, first = recommended_config(cohort, epsilon=epsilon, unit=unit, delta=delta, changes=tuple(changes))
+    said = read_known(budget[3] or ())
+    found, first = recommended_config(
+        cohort, epsilon=epsilon, unit=unit, delta=delta, changes=tuple(changes), protocol=said
+    )
     say(f"recommended for epsilon {epsilon:g} per {unit}: {first.method}. {first.reason}")
     return found
 

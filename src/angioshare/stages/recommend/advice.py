@@ -10,13 +10,16 @@ from angioshare.config import Config, SourceSettings, load_config, parse_config,
 from angioshare.errors import AngioShareError, PrivacyError
 from angioshare.privacy.unit import PrivacyUnit, public_knowledge
 from angioshare.progress import Progress, SilentProgress
+from angioshare.simulator.prior import Known as Protocol
+from angioshare.simulator.prior import prior_of
 from angioshare.stages.recommend.known import Known, known_of, parted
-from angioshare.stages.recommend.plans import BASE, planned
+from angioshare.stages.recommend.plans import BASE, PRIOR, planned
 from angioshare.stages.recommend.rows import Advice, Row
 from angioshare.stages.recommend.rules import PUBLIC, RIVALS, judged, place
 from angioshare.stages.recommend.times import seconds, simulating
 from angioshare.stages.recommend.words import expect, reason
-from angioshare.synthesis.registry import SYNTHESIZERS
+from angioshare.synthesis.registry import SYNTHESIZERS, synthesizer_class
+from angioshare.synthesis.simulated import ProtocolSettings
 
 
 def advise(
@@ -26,6 +29,7 @@ def advise(
     unit: PrivacyUnit = "subject",
     delta: float | None = None,
     changes: tuple[str, ...] = (),
+    protocol: Protocol | None = None,
     progress: Progress | None = None,
 ) -> Advice:
     """Judge every method of the registry for a cohort and a budget.
@@ -36,11 +40,12 @@ def advise(
         unit: Who is to be protected.
         delta: Below one over the number of units; None takes the rule.
         changes: `key=value` on top of the settings; those of split and patches change the counts.
+        protocol: What the site's protocol says, see `Prior.narrowed`; every recommended source that simulates takes it.
         progress: Told of each method.
 
     Raises:
         DataError: It is no cohort, or its split does not fit.
-        SettingsError: A number is out of range, a change is wrong, or nobody is left to train on.
+        SettingsError: A number is out of range, a change or the protocol is wrong, or nobody is left to train on.
         PrivacyError: delta is at or above one over the number of units.
     """
     known, base, later = _begin(cohort, epsilon, unit, delta, changes)
@@ -53,8 +58,8 @@ def advise(
         told_of.advance(name)
     told_of.finish()
     rows.sort(key=lambda row: place(row.method, row.verdict))
-    config = _config(rows[0], base, later)
-    return Advice(known=known, rows=tuple(rows), expect=expect(rows, known), config=config)
+    config = _config(rows[0], base, later, protocol)
+    return Advice(known=known, rows=tuple(rows), expect=expect(rows, known, config), config=config)
 
 
 def recommended_config(
@@ -64,12 +69,13 @@ def recommended_config(
     unit: PrivacyUnit = "subject",
     delta: float | None = None,
     changes: tuple[str, ...] = (),
+    protocol: Protocol | None = None,
 ) -> tuple[Config, Row]:
     """The settings that `advise` recommends, and why, without the guarantees of all the others; see there."""
     known, base, later = _begin(cohort, epsilon, unit, delta, changes)
     rows = [_row(name, known, base) for name in SYNTHESIZERS if name not in RIVALS]
     first = min(rows, key=lambda row: place(row.method, row.verdict))
-    return _config(first, base, later), first
+    return _config(first, base, later, protocol), first
 
 
 def _begin(
@@ -111,13 +117,22 @@ def _with_statement(row: Row) -> Row:
     return replace(row, statement=statement)
 
 
-def _config(first: Row, base: Config, later: list[str]) -> Config:
+def _config(first: Row, base: Config, later: list[str], protocol: Protocol | None) -> Config:
     """The base with the recommended source in place of its own; with none if the simulator alone is recommended."""
+    prior_of(PRIOR, protocol)  # refuses what does not narrow it
     chosen: list[SourceSettings] = []
     for source in base.sources:
         if source.synthesizer != BASE:
             chosen.append(source)
         elif first.planned is not None:
             chosen.append(first.planned.source)
+    chosen = [_told(source, protocol) for source in chosen] if protocol else chosen
     config = base.model_copy(update={"sources": tuple(chosen), "title": f"Recommended: {first.method}"})
     return parse_config(to_toml(config), name="recommended settings", changes=later)
+
+
+def _told(source: SourceSettings, protocol: Protocol) -> SourceSettings:
+    """A source that simulates, with what the protocol says; any other as it is."""
+    if not issubclass(synthesizer_class(source.synthesizer).Settings, ProtocolSettings):
+        return source
+    return source.model_copy(update={"settings": {**source.settings, "known": dict(protocol)}})

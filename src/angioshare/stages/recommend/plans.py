@@ -21,6 +21,9 @@ from angioshare.synthesis.registry import build, synthesizer_class
 BASE = "calibrated"
 """Preset that all recommended settings start from."""
 
+PRIOR = "wide"
+"""Prior of what is recommended."""
+
 PUBLISHED = "kossen2022-small"
 """Preset that holds the published method at a size for two cores."""
 
@@ -195,4 +198,4 @@ def _pretrained(draw: int, known: Known) -> dict[str, Any]:
     short = _of_preset(PUBLISHED, "wgan")
     first = {f"first_{key}": short[key] for key in ("iterations", "learning_rate", "generator_learning_rate")}
     large = {"batch": draw, "subjects": max(1, known.subjects // 4), "iterations": 200, "critic_updates": 5}
-    return short | first | large | {"generator_learning_rate": 2e-4, "site": "wide", "simulated_subjects": 24}
+    return short | first | large | {"generator_learning_rate": 2e-4, "site": PRIOR, "simulated_subjects": 24}

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+from angioshare.config import Config
 from angioshare.privacy.unit import rounded_up
 from angioshare.stages.recommend.known import Known
 from angioshare.stages.recommend.plans import BASE, Planned
@@ -23,7 +24,7 @@ def reason(one: Planned, verdict: Verdict) -> str:
     return f"mu N = {one.signal:.3g}, noise {one.noise:.2g}; it {side} {bound:.2g} ({basis}). {rule.why}{by_subject}"
 
 
-def expect(rows: Sequence[Row], known: Known) -> tuple[str, ...]:
+def expect(rows: Sequence[Row], known: Known, config: Config) -> tuple[str, ...]:
     """What to expect of the first method, and what would change the order."""
     first, found = rows[0], []
     if first.statement is not None and first.planned is not None:
@@ -42,11 +43,15 @@ def expect(rows: Sequence[Row], known: Known) -> tuple[str, ...]:
         )
     elif first.method == PUBLIC:
         found.append(
-            "What this budget buys drowns in its noise. The simulator gives as much for no epsilon: keep the budget. "
-            "What your protocol prints is public and narrows it, above all the voxel's size: set `known` of the source."
+            "What this budget buys drowns in its noise. The simulator gives as much for no epsilon: keep the budget."
         )
     elif first.planned is not None:
         found.append("Whether it beats the simulator alone, the run will show: both are in the settings.")
+    if not any(source.settings.get("known") for source in config.sources):
+        found.append(
+            "What your protocol prints is public and narrows the simulator, above all the voxel's size: "
+            "--known acquisition.voxel_i_mm=MM --known acquisition.voxel_k_mm=MM."
+        )
     found += _cures(rows, known)
     found.append(
         "Earlier runs on the cohort add to this: see `angioshare ledger`. Test and validation are not covered."
