@@ -193,9 +193,9 @@ def _apply(tree: dict[str, Any], change: str) -> None:
     for step, following in pairwise(steps):
         node = _child(node, step, following, key)
     if isinstance(node, list):
-        node[_index(node, steps[-1], key)] = _value(text)
+        node[_index(node, steps[-1], key)] = toml_value(text)
     elif isinstance(node, dict):
-        node[steps[-1]] = _value(text)
+        node[steps[-1]] = toml_value(text)
     else:
         raise SettingsError(f"--set {key}: there is nothing below {'.'.join(steps[:-1])}")
 
@@ -219,7 +219,7 @@ def _index(node: list[Any], step: str, key: str) -> int:
     raise SettingsError(f"--set {key}: {step!r} is no entry of the list; choose one of {names or range(len(node))}")
 
 
-def _value(text: str) -> Any:
+def toml_value(text: str) -> Any:
     """A TOML value, or plain text where it is none."""
     try:
         return tomllib.loads(f"v = {text}")["v"]

@@ -116,7 +116,8 @@ def test_a_simulated_cohort_has_the_voxel_that_is_known(tmp_path, capsys):
     ("known", "reason"),
     [
         ("acquisition.voxel_k_mm", "must read parameter=value"),
-        ("=1", "must read parameter=value"),
+        ("=1", "parameter '' does not exist"),
+        ("contrast.te_ms=3]", "must read parameter=value"),
         ("contrast.te_ms=3,4", "must read parameter=value"),
         ("contrast.te_ms=[3]", "must read parameter=value"),
         ("contrast.te_ms=long", "must read parameter=value"),

@@ -3,11 +3,15 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from angioshare.cohort.writer import WrittenSubject, write_bids_cohort
+from angioshare.config import explain, toml_value
 from angioshare.errors import SettingsError
 from angioshare.progress import Progress
 from angioshare.simulator.many import check_site, simulate_subjects
 from angioshare.simulator.prior import Known
+from angioshare.synthesis.simulated import ProtocolSettings
 
 
 def simulate(
@@ -59,14 +63,9 @@ def read_known(entries: Sequence[str]) -> dict[str, float | tuple[float, float]]
         >>> read_known(["acquisition.voxel_i_mm=0.7", "contrast.tr_ms=[22, 24]"])
         {'acquisition.voxel_i_mm': 0.7, 'contrast.tr_ms': (22.0, 24.0)}
     """
-    found: dict[str, float | tuple[float, float]] = {}
-    for entry in entries:
-        name, _, text = entry.partition("=")
-        try:
-            values = [float(value) for value in text.strip().removeprefix("[").removesuffix("]").split(",")]
-        except ValueError:
-            values = []
-        if not name or len(values) not in (1, 2) or (len(values) == 2) != text.strip().startswith("["):
-            raise SettingsError(f"--known {entry!r} must read parameter=value or parameter=[low, high]")
-        found[name.strip()] = values[0] if len(values) == 1 else (values[0], values[1])
-    return found
+    told = [entry.partition("=") for entry in entries]
+    try:
+        return ProtocolSettings(known={name.strip(): toml_value(text) for name, _, text in told}).known
+    except ValidationError as error:
+        how = "each must read parameter=value or parameter=[low, high]"
+        raise SettingsError(f"--known {' '.join(entries)}: {how}; {explain(error)}") from error
