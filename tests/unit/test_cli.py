@@ -115,12 +115,12 @@ def test_a_simulated_cohort_has_the_voxel_that_is_known(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("known", "reason"),
     [
-        ("acquisition.voxel_k_mm", "must read parameter=value"),
+        ("acquisition.voxel_k_mm", "each must read parameter=value"),
         ("=1", "parameter '' does not exist"),
-        ("contrast.te_ms=3]", "must read parameter=value"),
-        ("contrast.te_ms=3,4", "must read parameter=value"),
-        ("contrast.te_ms=[3]", "must read parameter=value"),
-        ("contrast.te_ms=long", "must read parameter=value"),
+        ("contrast.te_ms=3]", "each must read parameter=value"),
+        ("contrast.te_ms=3,4", "each must read parameter=value"),
+        ("contrast.te_ms=[3]", "each must read parameter=value"),
+        ("contrast.te_ms=long", "each must read parameter=value"),
         ("tree.nothing=1", "does not exist"),
         ("acquisition.voxel_k_mm=1000", "must lie in"),
     ],

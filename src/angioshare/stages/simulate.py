@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from angioshare.cohort.writer import WrittenSubject, write_bids_cohort
-from angioshare.config import explain, toml_value
+from angioshare.config import toml_value
 from angioshare.errors import SettingsError
 from angioshare.progress import Progress
 from angioshare.simulator.many import check_site, simulate_subjects
@@ -67,5 +67,5 @@ def read_known(entries: Sequence[str]) -> dict[str, float | tuple[float, float]]
     try:
         return ProtocolSettings(known={name.strip(): toml_value(text) for name, _, text in told}).known
     except ValidationError as error:
-        how = "each must read parameter=value or parameter=[low, high]"
-        raise SettingsError(f"--known {' '.join(entries)}: {how}; {explain(error)}") from error
+        how = "each must read parameter=value or parameter=[low, high], in numbers"
+        raise SettingsError(f"--known {' '.join(entries)}: {how}") from error
