@@ -132,6 +132,23 @@ def test_a_patch_budget_lets_all_numbers_pass(cohort, quick):
     assert any("protects no person" in sentence for sentence in found.expect)
 
 
+def test_thousands_of_patches_teach_a_reader_and_a_dozen_subjects_do_not(cohort, monkeypatch):
+    methods = {name: SYNTHESIZERS[name] for name in ("calibrated", "taught-reader", "simulator")}
+    monkeypatch.setattr(advice, "SYNTHESIZERS", methods)
+    found = advise(cohort, epsilon=1.0, unit="patch")
+    assert [row.method for row in found.rows] == ["taught-reader", "calibrated", "simulator"]
+    assert 0.99 < found.rows[0].statement.patch.epsilon <= 1.0
+    first = found.rows[0].planned
+    assert (first.source.settings["batch"], first.source.settings["simulated_subjects"]) == (480, 144)
+    assert found.rows[0].verdict == "good"
+    assert 600 < found.rows[0].seconds < 3600
+    subjects = advise(cohort, epsilon=1.0, unit="subject")
+    assert {row.method: row.verdict for row in subjects.rows}["taught-reader"] == "hopeless"
+    assert (
+        planned("taught-reader", known(patches=10, unit="patch"), load_config(preset="calibrated")).schedule.units == 30
+    )
+
+
 def test_networks_are_hopeless_for_a_dozen_subjects(cohort):
     base = load_config(preset="calibrated")
     for method in ("wgan", "wgan-pretrained"):

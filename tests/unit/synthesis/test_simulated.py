@@ -11,7 +11,7 @@ from angioshare.protocols import Context
 from angioshare.simulator import many
 from angioshare.simulator.sites import SITES
 from angioshare.simulator.subject import simulate_subject
-from angioshare.synthesis import diffusion, pretrained
+from angioshare.synthesis import diffusion, pretrained, taught
 from angioshare.synthesis.registry import build
 from angioshare.synthesis.simulated import cut_simulated, fewer
 
@@ -60,6 +60,7 @@ def test_the_simulator_alone_simulates_what_the_protocol_says(tmp_path, monkeypa
         ("feature-matching", {}),
         ("diffusion", {}),
         ("wgan-pretrained", {"site": "wide"}),
+        ("taught-reader", {}),
     ],
 )
 def test_a_protocol_that_does_not_fit_is_refused_before_anything_is_made(source, place):
@@ -73,7 +74,9 @@ class _SeenError(Exception):
     """What a first training would simulate."""
 
 
-@pytest.mark.parametrize(("source", "module"), [("diffusion", diffusion), ("wgan-pretrained", pretrained)])
+@pytest.mark.parametrize(
+    ("source", "module"), [("diffusion", diffusion), ("wgan-pretrained", pretrained), ("taught-reader", taught)]
+)
 def test_a_first_training_simulates_what_the_protocol_says(source, module, tmp_path, monkeypatch):
     def seen(*_, known, **__):
         raise _SeenError(known)

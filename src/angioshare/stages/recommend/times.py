@@ -12,6 +12,12 @@ _FIXED = 0.1
 CRITIC_S = 0.01
 """Seconds of one core for one drawn patch of 96 x 96, and one synthetic beside it, in a private critic of width 16."""
 
+UNET_S = 0.02
+"""Seconds of one core for a patch of 96 x 96 in a step of a U-Net of widths 8 to 128."""
+
+TAUGHT_S = 0.03
+"""The same in a private step of its two finest levels; a window takes as much less as it is smaller."""
+
 _WIDTH = 1.4
 """Twice the width takes 2.6 times as long."""
 
@@ -37,6 +43,8 @@ def seconds(one: Planned) -> float | None:
     if one.source.synthesizer == "calibrated":
         own = synthesizer_class("calibrated").Settings.model_validate(one.source.settings)
         return float(own.lessons * SIMULATED_S + simulating(one.work - own.lessons, own.extent))
+    if one.source.synthesizer == "taught-reader":
+        return _teaching(one)
     if one.source.synthesizer not in ("wgan", "wgan-pretrained"):
         return None
     s = synthesizer_class(one.source.synthesizer).Settings.model_validate(one.source.settings)
@@ -46,3 +54,12 @@ def seconds(one: Planned) -> float | None:
         subjects = s.simulated_subjects
     area = (one.size / 96) ** 2
     return float(patches * CRITIC_S * area * (s.features / 16) ** _WIDTH + subjects * SIMULATED_S)
+
+
+def _teaching(one: Planned) -> float:
+    """Simulated scans, the reader's first training, its teaching."""
+    s = synthesizer_class("taught-reader").Settings.model_validate(one.source.settings)
+    width = (s.channels[0] / 8) ** _WIDTH
+    first = s.first_iterations * s.first_batch * UNET_S * (one.size / 96) ** 2
+    taught = s.iterations * s.batch * TAUGHT_S * (min(s.crop or one.size, one.size) / 96) ** 2
+    return float(simulating(s.simulated_subjects, s.extent) + width * (first + taught))

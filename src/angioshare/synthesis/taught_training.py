@@ -1,0 +1,137 @@
+"""How a reader is taught: DP-SGD on the finest levels of a U-Net that simulated pairs have trained before."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from angioshare.errors import BudgetExceeded
+from angioshare.models.ema import MovingAverage
+from angioshare.patches.patchset import PatchSet
+from angioshare.privacy.unit import PrivacyUnit
+from angioshare.progress import Progress
+from angioshare.protocols import CriticEngine, EngineFactory
+from angioshare.rng import stream
+from angioshare.segmentation.trained import TrainedUnet
+from angioshare.synthesis.batches import UnitRows
+from angioshare.synthesis.checkpoint import CHECKPOINT, Checkpoint
+from angioshare.synthesis.plain import PlainEngine
+from angioshare.synthesis.taught_network import open_levels, with_loss
+
+
+def squared_error(scores: Tensor) -> Tensor:
+    """The loss of a pair is its score: `with_loss` has compared already."""
+    return scores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teaching:
+    """The training of a reader on real pairs.
+
+    Attributes:
+        iterations: Steps of Adam.
+        batch: Expected patches in a step.
+        learning_rate: Of Adam.
+        ema: Decay of the moving average of the weights, which is the result.
+        levels: How many of the U-Net's levels learn, see `open_levels`.
+        crop: Edge of the window of a patch that a step sees, the same window for all; None takes whole patches.
+        unit: What a private engine draws.
+        patches_per_unit: Patches read of a drawn subject.
+        checkpoint_every: Steps between two checkpoints.
+    """
+
+    iterations: int
+    batch: int
+    learning_rate: float
+    ema: float
+    levels: int
+    crop: int | None
+    unit: PrivacyUnit
+    patches_per_unit: int
+    checkpoint_every: int = 10
+
+    def teach(
+        self,
+        reader: TrainedUnet,
+        patches: PatchSet,
+        engine: EngineFactory | None,
+        *,
+        seed: int,
+        folder: Path,
+        progress: Progress,
+    ) -> None:
+        """Teach a reader, or go on where a checkpoint in `folder` ended.
+
+        Args:
+            reader: Trained on simulated pairs; it has the averaged weights at the end.
+            patches: Real pairs.
+            engine: See `Synthesizer.fit`.
+            seed: Drives the windows, and selection without privacy.
+            folder: Checkpoints stand here.
+            progress: Told of steps.
+        """
+        unet = reader.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        open_levels(unet, self.levels)
+        critic, average = with_loss(unet), MovingAverage(unet, self.ema)
+        optimiser = torch.optim.Adam((p for p in unet.parameters() if p.requires_grad), lr=self.learning_rate)
+        networks = {"reader": unet, "average": average.network}
+        checkpoint = Checkpoint(folder / CHECKPOINT, networks=networks, optimisers={"reader": optimiser})
+        done = checkpoint.load()
+        source = self._engine(engine, critic, len(patches), seed, done)
+        # In a private run even the choice of a subject's patches comes from the system: a seed never selects.
+        rng = stream(seed, "taught", "rows", str(done)) if engine is None else np.random.default_rng()
+        rows = UnitRows(patches, self.unit, self.patches_per_unit, rng)
+        progress.start("teach the reader", self.iterations, done)
+        try:
+            for iteration in range(done, self.iterations):
+                window = self._window(patches.image.shape[1], seed, iteration)
+                self._step(reader, source, patches, rows, window)
+                optimiser.step()
+                average.decay = min(self.ema, (iteration + 1) / (iteration + 10))  # close behind at first
+                average.update(unet)
+                if (iteration + 1) % self.checkpoint_every == 0 or iteration + 1 == self.iterations:
+                    checkpoint.save(iteration + 1)
+                progress.advance(_note(source, self.unit))
+        except BudgetExceeded:
+            # The budget depends on counts of steps alone, so stopping by it reveals nothing.
+            if iteration == 0:
+                raise
+            checkpoint.save(iteration)
+        finally:
+            source.close()
+        progress.finish()
+        unet.requires_grad_(False)
+        unet.load_state_dict(average.network.state_dict())
+
+    def _step(
+        self, reader: TrainedUnet, source: CriticEngine, patches: PatchSet, rows: UnitRows, window: tuple[slice, slice]
+    ) -> None:
+        """Draw units and write the gradient of their mean squared error."""
+        draw = source.draw()
+        chosen, groups = rows.of(draw.indices)
+        device = next(reader.network.parameters()).device
+        pairs = torch.from_numpy(patches.pairs(chosen))[:, :, *window].contiguous().to(device)
+        pairs[:, :1] = reader.standardised(pairs[:, :1])
+        of = None if groups is None else torch.from_numpy(groups).to(device)
+        source.step_gradient(draw, pairs, of, pairs[:0], squared_error, squared_error)
+
+    def _window(self, size: int, seed: int, iteration: int) -> tuple[slice, slice]:
+        """The part of every patch that a step sees: chosen without a look at who was drawn, so a seed may choose it."""
+        edge = size if self.crop is None else min(self.crop, size)
+        first = stream(seed, "taught", "window", str(iteration)).integers(0, size - edge + 1, 2)
+        return slice(int(first[0]), int(first[0]) + edge), slice(int(first[1]), int(first[1]) + edge)
+
+    def _engine(
+        self, engine: EngineFactory | None, critic: torch.nn.Module, n: int, seed: int, done: int
+    ) -> CriticEngine:
+        if engine is None:
+            return PlainEngine(critic, n, self.batch, seed=seed, steps_done=done)
+        return engine(critic, 0, done)
+
+
+def _note(source: CriticEngine, unit: PrivacyUnit) -> str:
+    epsilon = source.epsilon_so_far()
+    return "no privacy spent" if math.isinf(epsilon) else f"epsilon {epsilon:.3g} per {unit} so far"
