@@ -49,6 +49,7 @@ TITLES = {
     "feature-matching": "Feature matching",
     "pate-gan": "PATE-GAN",
     "privgan": "PrivGAN",
+    "steered-reader": "Steered reader",
     "taught-reader": "Taught reader",
     "wgan": "WGAN as published",
     "wgan-pretrained": "WGAN, pretrained on the simulator",

@@ -84,6 +84,36 @@ class HalfUnet(nn.Module):
         return functional.pad(image, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
 
 
+def open_levels(unet: HalfUnet, levels: int) -> int:
+    """Let the finest levels and the last layer learn, and nothing else.
+
+    Args:
+        unet: Changed in place.
+        levels: How many levels, from the finest; 0 leaves the last layer alone.
+
+    Returns:
+        Weights that learn.
+
+    Raises:
+        SettingsError: The U-Net has fewer levels.
+
+    Example:
+        >>> open_levels(HalfUnet((2, 4, 4), seed=1), 0), open_levels(HalfUnet((2, 4, 4), seed=1), 1)
+        (3, 209)
+    """
+    if not 0 <= levels <= len(unet.down):
+        raise SettingsError(f"levels={levels}: the U-Net has {len(unet.down)} levels; take 0 to {len(unet.down)}")
+    unet.requires_grad_(False)
+    for part in (*list(unet.down)[:levels], *list(unet.up)[:levels], unet.last):
+        part.requires_grad_(True)
+    return sum(weight.numel() for weight in opened(unet))
+
+
+def opened(unet: HalfUnet) -> list[nn.Parameter]:
+    """The weights that learn, always in the same order."""
+    return [weight for weight in unet.parameters() if weight.requires_grad]
+
+
 def _level(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
     """Two convolutions with ReLU, dropout between them."""
     return nn.Sequential(

@@ -18,6 +18,7 @@ SYNTHESIZERS: dict[str, tuple[str, str]] = {
     "feature-matching": ("angioshare.synthesis.matching", "FeatureMatching"),
     "pate-gan": ("angioshare.synthesis.pategan", "PateGan"),
     "privgan": ("angioshare.synthesis.privgan", "PrivGan"),
+    "steered-reader": ("angioshare.synthesis.steered", "SteeredReader"),
     "taught-reader": ("angioshare.synthesis.taught", "TaughtReader"),
     "wgan": ("angioshare.synthesis.wgan", "Wgan"),
     "wgan-pretrained": ("angioshare.synthesis.pretrained", "PretrainedWgan"),

@@ -6,7 +6,6 @@ the layer `Beside`, x -> (inner(x), x), which is the order in which the U-Net jo
 
 from torch import nn
 
-from angioshare.errors import SettingsError
 from angioshare.models.unet import HalfUnet
 from angioshare.privacy.branches import Beside, FirstChannels, SquaredError
 
@@ -42,31 +41,6 @@ def with_loss(unet: HalfUnet) -> nn.Sequential:
         torch.Size([5, 1])
     """
     return nn.Sequential(Beside(FirstChannels(1), as_chain(unet)), SquaredError(1))
-
-
-def open_levels(unet: HalfUnet, levels: int) -> int:
-    """Let the finest levels and the last layer learn, and nothing else: noise falls on every weight that learns.
-
-    Args:
-        unet: Changed in place.
-        levels: How many levels, from the finest; 0 leaves the last layer alone.
-
-    Returns:
-        Weights that learn.
-
-    Raises:
-        SettingsError: The U-Net has fewer levels.
-
-    Example:
-        >>> open_levels(HalfUnet((2, 4, 4), seed=1), 0), open_levels(HalfUnet((2, 4, 4), seed=1), 1)
-        (3, 209)
-    """
-    if not 0 <= levels <= len(unet.down):
-        raise SettingsError(f"levels={levels}: the U-Net has {len(unet.down)} levels; take 0 to {len(unet.down)}")
-    unet.requires_grad_(False)
-    for part in (*list(unet.down)[:levels], *list(unet.up)[:levels], unet.last):
-        part.requires_grad_(True)
-    return sum(weight.numel() for weight in unet.parameters() if weight.requires_grad)
 
 
 def _below(unet: HalfUnet, level: int) -> list[nn.Module]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from angioshare.errors import BudgetExceeded
 from angioshare.models.ema import MovingAverage
+from angioshare.models.unet import open_levels, opened
 from angioshare.patches.patchset import PatchSet
 from angioshare.privacy.unit import PrivacyUnit
 from angioshare.progress import Progress
@@ -19,7 +20,7 @@ from angioshare.segmentation.trained import TrainedUnet
 from angioshare.synthesis.batches import UnitRows
 from angioshare.synthesis.checkpoint import CHECKPOINT, Checkpoint
 from angioshare.synthesis.plain import PlainEngine
-from angioshare.synthesis.taught_network import open_levels, with_loss
+from angioshare.synthesis.taught_network import with_loss
 
 
 def squared_error(scores: Tensor) -> Tensor:
@@ -76,7 +77,7 @@ class Teaching:
         unet = reader.network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
         open_levels(unet, self.levels)
         critic, average = with_loss(unet), MovingAverage(unet, self.ema)
-        optimiser = torch.optim.Adam((p for p in unet.parameters() if p.requires_grad), lr=self.learning_rate)
+        optimiser = torch.optim.Adam(opened(unet), lr=self.learning_rate)
         networks = {"reader": unet, "average": average.network}
         checkpoint = Checkpoint(folder / CHECKPOINT, networks=networks, optimisers={"reader": optimiser})
         done = checkpoint.load()

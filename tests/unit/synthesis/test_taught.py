@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from angioshare.errors import BudgetExceeded, SettingsError
-from angioshare.models.unet import HalfUnet
+from angioshare.models.unet import HalfUnet, open_levels
 from angioshare.patches.extract import PatchSettings
 from angioshare.patches.store import open_store
 from angioshare.privacy.engine import PrivateEngine
@@ -16,9 +16,11 @@ from angioshare.privacy.selection import Draw
 from angioshare.progress import SilentProgress
 from angioshare.protocols import Context
 from angioshare.segmentation.trained import TrainedUnet
+from angioshare.synthesis import taught as taught_module
 from angioshare.synthesis.plain import PlainEngine
-from angioshare.synthesis.taught import READER, TaughtReader, TaughtReaderSettings
-from angioshare.synthesis.taught_network import as_chain, open_levels, with_loss
+from angioshare.synthesis.readers import READER, scans
+from angioshare.synthesis.taught import TaughtReader, TaughtReaderSettings
+from angioshare.synthesis.taught_network import as_chain, with_loss
 
 SMALL = {
     "site": "demo-1", "simulated_subjects": 1, "channels": (4, 6, 8), "first_iterations": 6, "first_batch": 5,
@@ -238,14 +240,13 @@ class Counting(SilentProgress):
 
 def test_images_are_the_simulators_and_labels_the_readers(real, tmp_path, monkeypatch):
     pools = []
-    plain = TaughtReader._pool
 
-    def kept(self, *given):
-        found = plain(self, *given)
+    def kept(*given, **more):
+        found = scans(*given, **more)
         pools.append((np.array(found.image), np.array(found.label)))
         return found
 
-    monkeypatch.setattr(TaughtReader, "_pool", kept)
+    monkeypatch.setattr(taught_module, "scans", kept)
     synthesizer, progress = taught(iterations=30, learning_rate=1e-2, threshold=0.3), Counting()
     pairs = fit(synthesizer, real, tmp_path / "a", progress=progress).sample(1000, seed=0)
     assert progress.steps == synthesizer.work() == 1 + 6 + 30

@@ -1,0 +1,91 @@
+"""Readers: U-Nets that label simulated scans. What the synthesizers share that move one towards a cohort.
+
+Scans come from the simulator's prior, labels from a reader that was trained on simulated pairs and has then learnt
+something from the cohort. Whoever trains on the pairs learns what the reader has learnt (knowledge distillation, Hinton
+et al. 2015, arXiv:1503.02531; from private teachers to public inputs, Papernot et al. 2017, arXiv:1610.05755).
+"""
+
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+
+from angioshare.patches.extract import PatchSettings
+from angioshare.patches.patchset import PatchSet
+from angioshare.patches.store import write_patchset
+from angioshare.progress import Progress
+from angioshare.segmentation.fit import Unet
+from angioshare.segmentation.settings import UnetSettings
+from angioshare.segmentation.trained import TrainedUnet
+from angioshare.synthesis.simulated import ProtocolSettings, simulated_store
+from angioshare.types import Provenance
+
+READER = "reader.safetensors"
+"""File of a U-Net: of simulated pairs alone in a folder of its own, moved towards the cohort beside the pairs."""
+
+_AT_ONCE = 512
+"""Patches that are labelled at once."""
+
+
+class ReaderSettings(ProtocolSettings):
+    """Settings of the simulated scans and of the first reader. None may be chosen by a look at the cohort."""
+
+    site: str = Field("wide", description="Parameter set or prior of the simulator.")
+    simulated_subjects: int = Field(48, ge=1, le=100_000, description="Simulated subjects whose scans are handed out.")
+    extent: float = Field(1.0, gt=0, le=1, description="Share of its slices that is simulated of each of them.")
+    workers: int = Field(1, ge=0, le=256, description="Processes that simulate; 0 takes one for each core.")
+    channels: tuple[int, ...] = Field(
+        (8, 16, 32, 64, 128), min_length=2, description="Width of each level of the reader, from fine to coarse."
+    )
+    first_iterations: int = Field(1_800, ge=1, description="Steps of the reader on simulated pairs.")
+    first_batch: int = Field(16, ge=1, description="Patches in each of them.")
+    first_learning_rate: float = Field(1e-3, gt=0, le=1, description="Of Adam, on simulated pairs.")
+    threshold: float = Field(0.5, gt=0, lt=1, description="A probability above this is labelled as vessel.")
+
+
+def scans(path: Path, settings: ReaderSettings, patches: PatchSettings, *, seed: int, progress: Progress) -> PatchSet:
+    """Patches of the simulated subjects that are handed out, with the simulator's own labels; see `simulated_store`."""
+    return simulated_store(
+        path,
+        settings.site,
+        settings.simulated_subjects,
+        patches,
+        seed=seed,
+        progress=progress,
+        workers=settings.workers,
+        extent=settings.extent,
+        known=settings.known,
+    )
+
+
+def first_reader(
+    path: Path, settings: ReaderSettings, pairs: PatchSet, *, seed: int, device: str, progress: Progress
+) -> TrainedUnet:
+    """Train a reader on simulated pairs, or read the one that stands at `path` already."""
+    if not path.exists():
+        training = UnetSettings(
+            channels=settings.channels,
+            learning_rate=settings.first_learning_rate,
+            batch=settings.first_batch,
+            steps=settings.first_iterations,
+            ema=0.98,
+        )
+        Unet(training, device).fit(pairs, seed=seed, progress=progress).save(path)
+    else:
+        progress.advance(steps=settings.first_iterations)
+    return TrainedUnet.load(path, device)
+
+
+def write_labelled(
+    path: Path, reader: TrainedUnet, pool: PatchSet, settings: ReaderSettings, provenance: Provenance
+) -> None:
+    """Write a pool of simulated scans with the labels of a reader in place of the simulator's own.
+
+    Nothing is labelled outside the brain, which is -1 there.
+    """
+    label = np.zeros(pool.label.shape, np.uint8)
+    for first in range(0, len(pool), _AT_ONCE):
+        image = pool.pairs(np.arange(first, min(first + _AT_ONCE, len(pool))))[:, 0]
+        label[first : first + len(image)] = (reader.probability(image) > settings.threshold) & (image > -1)
+    drawn = PatchSet(image=pool.image, label=label, provenance=provenance)
+    write_patchset(path, drawn, {"site": settings.site, "subjects": settings.simulated_subjects})

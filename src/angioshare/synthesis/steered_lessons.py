@@ -1,0 +1,277 @@
+"""What readers of simulated sites teach: a reader of all of them, and in which directions single sites move it. Public.
+
+1. Subjects of the prior are simulated, each from a site of its own, and the first reader is trained on all their pairs.
+2. For each subject that reader is trained a little further on this subject's pairs alone: its move.
+3. The principal directions of the moves are kept.
+
+None of it depends on the cohort, the run, its epsilon or its seed, so it is made once and kept in the user's cache.
+"""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from time import sleep
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+import angioshare.models
+import angioshare.patches
+import angioshare.segmentation
+import angioshare.simulator
+from angioshare.errors import BusyError, DataError
+from angioshare.models.unet import open_levels, opened
+from angioshare.parallel import run_jobs
+from angioshare.patches.extract import PatchSettings
+from angioshare.patches.patchset import PatchSet
+from angioshare.patches.store import open_store, write_store
+from angioshare.progress import Progress
+from angioshare.rng import seed_for, stream
+from angioshare.rundir import atomic_path, locked
+from angioshare.segmentation.fit import batches, soft_dice_loss
+from angioshare.segmentation.folded import folded_forward
+from angioshare.segmentation.settings import UnetSettings
+from angioshare.segmentation.trained import TrainedUnet
+from angioshare.simulator.many import simulate_each
+from angioshare.simulator.prior import prior_of
+from angioshare.synthesis import steered_directions
+from angioshare.synthesis.calibration.lessons import cache_folder
+from angioshare.synthesis.readers import READER, ReaderSettings, first_reader
+from angioshare.synthesis.simulated import cut_simulated, fewer
+from angioshare.synthesis.steered_directions import Directions, learn_directions
+from angioshare.types import FloatArray
+
+DIRECTIONS = "directions.safetensors"
+"""File of the directions, beside the first reader."""
+
+MOST_NUMBERS = 16
+"""Directions that are kept; a run takes as many of the first as it asks for."""
+
+_SEED = 1
+"""Of all lessons: they are public knowledge, and no run needs its own."""
+
+_FIRST = ("first_iterations", "first_batch", "first_learning_rate")
+"""Settings of the first training, which lessons depend on."""
+
+_WAIT_S = 2.0
+"""Between two looks at whether another process has made them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moving:
+    """How a reader is trained further on one subject: the same for simulated and for real ones.
+
+    Attributes:
+        steps: Steps of Adam on the soft Dice.
+        batch: Patches in each.
+        learning_rate: Of Adam.
+        levels: How many levels move, see `models.unet.open_levels`: all weights would mostly move at random.
+    """
+
+    steps: int
+    batch: int
+    learning_rate: float
+    levels: int
+
+    def move(self, reader: TrainedUnet, patches: PatchSet) -> FloatArray:
+        """The change (D,) of the weights that move, averaged over the second half of the steps; zeros without patches.
+
+        Guarantees:
+            It depends on the reader and these patches alone: the seed is the same for every subject. Nothing is raised,
+            since that would reveal something; a training that breaks down gives numbers that are not finite.
+        """
+        unet = deepcopy(reader.network)
+        open_levels(unet, self.levels)
+        weights = opened(unet)
+        before, total, kept = flat(weights), np.zeros(0, np.float32), range(self.steps // 2, self.steps)
+        if len(patches) == 0:
+            return np.zeros_like(before)
+        optimiser = torch.optim.Adam(weights, lr=self.learning_rate)
+        settings, device = UnetSettings(batch=self.batch), weights[0].device
+        for step, (image, label) in enumerate(batches(patches, settings, _SEED, self.steps)):
+            found = folded_forward(unet, reader.standardised(image.to(device)))
+            loss = soft_dice_loss(found, label.to(device))
+            optimiser.zero_grad()
+            torch.autograd.backward(loss)
+            optimiser.step()
+            if step in kept:
+                total = flat(weights) + (total if step > kept[0] else 0)
+        return np.asarray(total / len(kept) - before, np.float32)
+
+    def moved(self, reader: TrainedUnet, move: FloatArray) -> TrainedUnet:
+        """Add a move (D,) to the weights that move, in place, and return the reader."""
+        open_levels(reader.network, self.levels)
+        first = 0
+        with torch.no_grad():
+            for weight in opened(reader.network):
+                part = move[first : first + weight.numel()].reshape(weight.shape)
+                weight.add_(torch.from_numpy(part).to(weight.device))
+                first += weight.numel()
+        reader.network.requires_grad_(False)
+        return reader
+
+
+def flat(weights: Sequence[torch.nn.Parameter]) -> FloatArray:
+    """All weights in a row (D,), float32."""
+    return np.concatenate([weight.detach().cpu().numpy().ravel() for weight in weights])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Move:
+    """The move of one simulated subject, left in a file; a job of `parallel`."""
+
+    pairs: Path
+    subject: int
+    reader: Path
+    moving: Moving
+    device: str
+    out: Path
+
+    def steps(self) -> int:
+        """See `Job.steps`."""
+        return 1
+
+    def done(self) -> bool:
+        """See `Job.done`."""
+        return self.out.exists()
+
+    def run(self, progress: Progress) -> None:
+        """See `Job.run`."""
+        store = open_store(self.pairs)
+        pairs = store.pairs(np.flatnonzero(store.subject == self.subject))
+        own = PatchSet(image=pairs[:, 0], label=pairs[:, 1].astype(np.uint8), provenance="public")
+        move = self.moving.move(TrainedUnet.load(self.reader, self.device), own)
+        with atomic_path(self.out) as temporary:
+            save_file({"move": move}, temporary)
+        progress.advance()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lessons:
+    """How lessons are made.
+
+    Attributes:
+        count: Simulated subjects.
+        extent: Share of its slices that is simulated of each.
+        reader: Prior, network and its first training.
+        patches: How patches are cut.
+        moving: How a reader is trained further on one subject.
+        device: Where networks run.
+    """
+
+    count: int
+    extent: float
+    reader: ReaderSettings
+    patches: PatchSettings
+    moving: Moving
+    device: str
+
+    def work(self) -> int:
+        """Steps that progress is told of."""
+        return 2 * self.count + self.reader.first_iterations
+
+    def learn(self, folder: Path, progress: Progress) -> tuple[TrainedUnet, Directions]:
+        """Make the lessons in the user's cache, or take those that are there; a copy is left in `folder`.
+
+        Of processes that want the same lessons, one at a time works; a killed one's parts are gone on with.
+
+        Args:
+            folder: Of the source.
+            progress: Told of subjects, steps, and subjects again.
+
+        Returns:
+            The first reader, and `MOST_NUMBERS` directions or as many as the subjects allow.
+
+        Raises:
+            DataError: The copy in `folder` is damaged.
+        """
+        if (folder / DIRECTIONS).exists():
+            progress.advance(steps=self.work())
+        else:
+            self._copy(self._shared(folder, progress), folder)
+        return TrainedUnet.load(folder / READER, self.device), _read(folder / DIRECTIONS)
+
+    def _shared(self, folder: Path, progress: Progress) -> Path:
+        """The folder where they stand."""
+        shared = cache_folder(os.environ).with_name("readers") / self.key()
+        while not (shared / DIRECTIONS).exists():
+            try:
+                with locked(shared / "lock"):
+                    self._make(shared, progress)
+                    return shared
+            except BusyError:
+                progress.advance("another process makes them", 0)
+                sleep(_WAIT_S)
+            except DataError:  # a cache that cannot be written or locked costs time, nothing else
+                self._make(folder / "lessons", progress)
+                return folder / "lessons"
+        progress.advance(steps=self.work())
+        return shared
+
+    def _copy(self, made: Path, folder: Path) -> None:
+        """Leave a copy beside the run, directions last: with them it is whole."""
+        for name in (READER, DIRECTIONS):
+            with atomic_path(folder / name) as temporary:
+                shutil.copyfile(made / name, temporary)
+
+    def _make(self, folder: Path, progress: Progress) -> None:
+        """Make them, or go on where a killed process stopped."""
+        if (folder / DIRECTIONS).exists():
+            return
+        pairs, reader, moves = folder / "pairs", folder / READER, folder / "moves"
+        moves.mkdir(parents=True, exist_ok=True)
+        if not pairs.exists():
+            self._simulate(pairs, progress)
+        store = open_store(pairs)
+        public = PatchSet(image=store.image, label=store.label, provenance="public")
+        first_reader(reader, self.reader, public, seed=_SEED, device=self.device, progress=progress)
+        jobs = [
+            _Move(pairs=pairs, subject=n, reader=reader, moving=self.moving, device=self.device, out=moves / str(n))
+            for n in range(len(store.subjects))
+        ]
+        workers = self.reader.workers or os.cpu_count() or 1
+        run_jobs(jobs, task="move the reader to each site", workers=workers, progress=progress)
+        made = np.stack([load_file(job.out)["move"] for job in jobs])
+        made = made[np.isfinite(made).all(axis=1)]
+        directions = learn_directions(made, min(MOST_NUMBERS, len(made) - 1))
+        with atomic_path(folder / DIRECTIONS) as temporary:
+            save_file({"mean": directions.mean, "axes": directions.axes, "places": directions.places}, temporary)
+        shutil.rmtree(moves)
+        shutil.rmtree(pairs)
+
+    def _simulate(self, path: Path, progress: Progress) -> None:
+        """Subjects of the prior, each from a site of its own, cut into patches and told apart."""
+        prior, workers = prior_of(self.reader.site, self.reader.known), self.reader.workers
+        shares = stream(_SEED, "readers", "lessons").random((self.count, len(prior)))
+        wanted = [(prior.site(row), seed_for(_SEED, "readers", "lesson", str(n))) for n, row in enumerate(shares)]
+        few = fewer(self.patches, self.extent)
+        progress.start("simulate sites for readers", self.count)
+        made = simulate_each(wanted, workers, self.extent)
+        write_store(path, cut_simulated(made, few, seed=_SEED, progress=progress), few, seed=_SEED)
+        progress.finish()
+
+    def key(self) -> str:
+        """Name what lessons depend on: settings, and the code that simulates, cuts and trains."""
+        reader = self.reader.model_dump_json(include={"site", "known", "channels", *_FIRST})
+        text = f"{self.count} {self.extent} {reader} {self.patches.model_dump_json()} {self.moving!r} {self.device}"
+        state = hashlib.sha256(text.encode())
+        code = [Path(__file__), Path(str(steered_directions.__file__))]
+        for package in (angioshare.simulator, angioshare.patches, angioshare.segmentation, angioshare.models):
+            code += sorted(Path(str(package.__file__)).parent.glob("*.py"))
+        for path in code:
+            state.update(path.read_bytes())
+        return state.hexdigest()[:32]
+
+
+def _read(path: Path) -> Directions:
+    try:
+        found = load_file(path)
+        return Directions(mean=found["mean"], axes=found["axes"], places=found["places"])
+    except (OSError, SafetensorError, KeyError) as error:
+        raise DataError(f"{path} is damaged ({error}); delete it to learn directions anew") from error
