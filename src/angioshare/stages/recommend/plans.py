@@ -171,6 +171,8 @@ def _settings(method: str, unit: PrivacyUnit, known: Known) -> Iterator[dict[str
         yield _of_preset(PUBLISHED, method)
     elif method == "taught-reader":
         yield _taught(known)
+    elif method == "steered-reader":
+        yield _scans()
     elif method == "wgan-pretrained":
         for draw in DRAWS:
             yield _pretrained(min(draw, max(1, known.patches // 4)), known)
@@ -188,17 +190,17 @@ def _calibrated(unit: PrivacyUnit, known: Known) -> dict[str, Any]:
     return _of_preset(BASE, BASE) | {"numbers": numbers_for(known.signal(unit), FEW, len(NAMES))}
 
 
+def _scans() -> dict[str, Any]:
+    """As many simulated scans as the calibrated simulator has."""
+    calibrated = _of_preset(BASE, BASE)
+    return {"site": PRIOR, "simulated_subjects": calibrated["subjects"], "extent": calibrated["extent"]}
+
+
 def _taught(known: Known) -> dict[str, Any]:
-    """As many simulated scans as the calibrated simulator has, and a draw of at most a quarter of the patches."""
-    scans = _of_preset(BASE, BASE)
+    """A draw of at most a quarter of the patches."""
     own = synthesizer_class("taught-reader").Settings()
-    return {
-        "site": PRIOR,
-        "simulated_subjects": scans["subjects"],
-        "extent": scans["extent"],
-        "batch": min(own.batch, max(1, known.patches // 4)),
-        "subjects": max(1, known.subjects // 4),
-    }
+    draws = {"batch": min(own.batch, max(1, known.patches // 4)), "subjects": max(1, known.subjects // 4)}
+    return _scans() | draws
 
 
 def _teachers(settings: dict[str, Any], known: Known, unit: PrivacyUnit) -> float:

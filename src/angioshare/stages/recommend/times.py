@@ -35,8 +35,8 @@ def simulating(subjects: int, extent: float = 1.0) -> float:
 def seconds(one: Planned) -> float | None:
     """Time on one core; None for methods that nobody has timed.
 
-    Lessons of the calibrated simulator count as if they were simulated anew, which is needed once for each way of
-    cutting patches.
+    Lessons of the calibrated simulator and of the steered reader count as if they were made anew, which is needed once
+    for each way of cutting patches.
     """
     if one.source.synthesizer == "evolution":
         return one.work * SIMULATED_S
@@ -45,6 +45,8 @@ def seconds(one: Planned) -> float | None:
         return float(own.lessons * SIMULATED_S + simulating(one.work - own.lessons, own.extent))
     if one.source.synthesizer == "taught-reader":
         return _teaching(one)
+    if one.source.synthesizer == "steered-reader":
+        return _steering(one)
     if one.source.synthesizer not in ("wgan", "wgan-pretrained"):
         return None
     s = synthesizer_class(one.source.synthesizer).Settings.model_validate(one.source.settings)
@@ -63,3 +65,12 @@ def _teaching(one: Planned) -> float:
     first = s.first_iterations * s.first_batch * UNET_S * (one.size / 96) ** 2
     taught = s.iterations * s.batch * TAUGHT_S * (min(s.crop or one.size, one.size) / 96) ** 2
     return float(simulating(s.simulated_subjects, s.extent) + width * (first + taught))
+
+
+def _steering(one: Planned) -> float:
+    """Lessons: simulated sites, the first reader, a move for each; then each subject's move, and simulated scans."""
+    s = synthesizer_class("steered-reader").Settings.model_validate(one.source.settings)
+    simulated = simulating(s.lessons, s.lesson_extent) + simulating(s.simulated_subjects, s.extent)
+    moves = (s.lessons + one.known.subjects) * s.move_iterations * s.move_batch
+    trained = s.first_iterations * s.first_batch + moves
+    return float(simulated + trained * UNET_S * (one.size / 96) ** 2 * (s.channels[0] / 8) ** _WIDTH)
