@@ -11,7 +11,7 @@ from angioshare.protocols import Context
 from angioshare.simulator import many
 from angioshare.simulator.sites import SITES
 from angioshare.simulator.subject import simulate_subject
-from angioshare.synthesis import diffusion, pretrained, taught
+from angioshare.synthesis import diffusion, pretrained, readers
 from angioshare.synthesis.registry import build
 from angioshare.synthesis.simulated import cut_simulated, fewer
 
@@ -75,7 +75,7 @@ class _SeenError(Exception):
 
 
 @pytest.mark.parametrize(
-    ("source", "module"), [("diffusion", diffusion), ("wgan-pretrained", pretrained), ("taught-reader", taught)]
+    ("source", "module"), [("diffusion", diffusion), ("wgan-pretrained", pretrained), ("taught-reader", readers)]
 )
 def test_a_first_training_simulates_what_the_protocol_says(source, module, tmp_path, monkeypatch):
     def seen(*_, known, **__):

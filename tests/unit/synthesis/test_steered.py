@@ -296,6 +296,14 @@ def test_lessons_are_made_once_for_all_runs_where_there_is_a_cache(real, toy, tm
     assert np.array_equal(found.label, fit(real, tmp_path / "a").sample(99, seed=0).label)
 
 
+def test_lessons_and_scans_come_from_what_the_protocol_says(real, toy, tmp_path):
+    fit(real, tmp_path / "a", known={"acquisition.voxel_k_mm": 1.25})
+    assert {parameters.acquisition.voxel_k_mm for parameters, _ in toy} == {1.25}
+    fit(real, tmp_path / "b", known={"acquisition.voxel_k_mm": 1.3})
+    assert len(toy) == 2 * (5 + 2)  # other lessons for another protocol
+    assert len({parameters.tree.density for parameters, _ in toy[:7]}) == 7  # each subject from a site of its own
+
+
 class Stop(Exception):
     pass
 
