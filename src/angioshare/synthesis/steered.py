@@ -124,12 +124,10 @@ class SteeredReader:
         self, patches: PatchSet, reader: TrainedUnet, directions: Directions, progress: Progress
     ) -> FloatArray:
         """The numbers (subjects, k) of each training subject, from its own patches alone."""
-        vectors = []
-        progress.start("move the reader to each subject", len(patches.subjects))
-        for index in range(len(patches.subjects)):
+        vectors, count = [], len(patches.subjects)
+        for index in range(count):
+            progress.advance(f"move the reader to subject {index + 1} of {count}", 0)
             pairs = patches.pairs(np.flatnonzero(patches.subject == index))
             own = PatchSet(image=pairs[:, 0], label=pairs[:, 1].astype(np.uint8))
             vectors.append(directions.vector(self._moving().move(reader, own)))
-            progress.advance()
-        progress.finish()
         return np.array(vectors)
