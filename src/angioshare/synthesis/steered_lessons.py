@@ -189,7 +189,7 @@ class Lessons:
             The first reader, and `MOST_NUMBERS` directions or as many as the subjects allow.
 
         Raises:
-            DataError: The copy in `folder` is damaged.
+            DataError: What stands in the cache or the copy in `folder` is damaged.
         """
         if (folder / DIRECTIONS).exists():
             progress.advance(steps=self.work())
@@ -215,7 +215,8 @@ class Lessons:
         return shared
 
     def _copy(self, made: Path, folder: Path) -> None:
-        """Leave a copy beside the run, directions last: with them it is whole."""
+        """Leave a copy beside the run, directions last: with them it is whole. What is damaged is not copied."""
+        _read(made / DIRECTIONS)
         for name in (READER, DIRECTIONS):
             with atomic_path(folder / name) as temporary:
                 shutil.copyfile(made / name, temporary)

@@ -5,14 +5,14 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 from scipy import ndimage
+from watched import Releases
 
 from angioshare.errors import DataError, SettingsError
 from angioshare.patches.extract import PatchSettings
 from angioshare.patches.patchset import PatchSet
 from angioshare.patches.store import open_store
 from angioshare.privacy.ledger import Ledger
-from angioshare.privacy.plan import PrivacyPlan
-from angioshare.privacy.release import Release, private_mean
+from angioshare.privacy.release import Release
 from angioshare.progress import SilentProgress
 from angioshare.protocols import EVERY_UNIT, Context
 from angioshare.rng import stream
@@ -34,26 +34,10 @@ SETTINGS = {
 }  # fmt: skip
 
 
-class Engines:
-    def __init__(self, ledger, subjects, unit="subject"):
-        self.ledger, self.calls = ledger, 0
-        each = 30 if unit == "subject" else 12
-        units = subjects if unit == "subject" else subjects * each
-        self.plan = PrivacyPlan(
-            unit=unit, n_units=units, n_subjects=subjects, patches_per_subject=each, sampling_probability=1.0,
-            noise_multiplier=1.0, delta=1e-3,
-        )  # fmt: skip
-
-    def mean(self, vectors):
-        self.calls += 1
-        self.vectors = vectors
-        return private_mean(vectors, self.plan, self.ledger, "run")
-
-
 @pytest.fixture
 def engines(tmp_path):
     with Ledger.open(tmp_path / "ledger.jsonl", subjects={"sub-1": "a1", "sub-2": "b2"}) as ledger:
-        yield Engines(ledger, 2)
+        yield Releases(ledger, 2, patches_per_subject=30)
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +81,7 @@ def test_one_release_is_charged_and_kept_whatever_breaks_after_it(fit, engines):
     (fit.folder / "patches" / "manifest.json").rename(fit.folder / "gone")
     (fit.folder / "patches").rename(fit.folder / "lost")
     again = fit().sample(8, seed=0)
-    assert engines.calls == 1
+    assert len(engines.vectors) == 1
     assert [spend.steps for spend in engines.ledger.spent_by("run")] == [1]
     assert (fit.folder / RELEASE).read_bytes() == release
     assert np.array_equal(first.image, again.image)
@@ -122,14 +106,14 @@ def test_a_release_of_other_settings_or_a_damaged_one_is_refused_not_made_anew(f
     (fit.folder / RELEASE).write_text(json.dumps({**content, "mean": "x"}))
     with pytest.raises(DataError, match="damaged"):
         fit()
-    assert engines.calls == 1
+    assert len(engines.vectors) == 1
 
 
 def test_patches_that_cannot_be_measured_give_a_finite_vector(fit, engines, real32):
     real32.label[:12] = 0
     real32.image[:12] = 0
     fit()
-    assert np.isfinite(engines.vectors).all()
+    assert np.isfinite(engines.vectors[0]).all()
 
 
 def test_a_pool_that_a_killed_run_left_is_taken_and_removed_at_the_end(fit, monkeypatch):
@@ -211,10 +195,10 @@ def test_each_patch_enters_by_itself_where_the_unit_is_a_patch(real32, simulated
         (folder / "source").mkdir(parents=True)
         (folder / "source" / FILE).write_bytes(simulated)
         with Ledger.open(folder / "ledger.jsonl", subjects={"sub-1": "a1", "sub-2": "b2"}) as ledger:
-            engines = Engines(ledger, 2, unit="patch")
+            engines = Releases(ledger, 24, unit="patch")
             made = build("calibrated", SETTINGS, BY_PATCH)
             made.fit(real32, engines, seed=1, folder=folder / "source", progress=SilentProgress())
-            vectors.append(engines.vectors)
+            vectors.append(engines.vectors[0])
             assert [spend.steps for spend in ledger.spent_by("run")] == [1]
         real32.image[5], real32.label[5] = -real32.image[5], 1
     assert vectors[0].shape == (24, 3)

@@ -2,7 +2,6 @@ import os
 import re
 import textwrap
 import tomllib
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 import torch
 import torch.multiprocessing as multiprocessing
 from torch import distributed
+from watched import Counting, Stop, StopAfter
 
 from angioshare.config import SourceSettings
 from angioshare.errors import BudgetExceeded, DataError, SettingsError
@@ -276,20 +276,6 @@ def test_a_spent_budget_stops_the_training_and_keeps_what_was_learned(real, tmp_
         private(real, tmp_path / "c", epsilon_budget=1e-3 * whole)
 
 
-class Stop(Exception):
-    pass
-
-
-@dataclass
-class StopAfter(SilentProgress):
-    left: int
-
-    def advance(self, note="", steps=1):
-        self.left -= 1
-        if self.left == 0:
-            raise Stop
-
-
 @pytest.mark.parametrize("steps_before", [1, 3, 5])
 def test_a_resumed_training_ends_as_an_uninterrupted_one(real, tmp_path, steps_before):
     whole = fit(diffusion(), real, tmp_path / "whole").sample(3, seed=0)
@@ -301,14 +287,6 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(real, tmp_path, steps_b
     resumed = fit(diffusion(), real, folder).sample(3, seed=0)
     assert np.array_equal(whole.image, resumed.image)
     assert not np.array_equal(whole.image, other.image)
-
-
-class Counting(SilentProgress):
-    def __init__(self):
-        self.steps = 0
-
-    def advance(self, note="", steps=1):
-        self.steps += steps
 
 
 def test_the_first_training_reads_the_simulator_alone_and_is_kept(real, tmp_path):

@@ -3,14 +3,13 @@ import json
 
 import numpy as np
 import pytest
+from watched import Releases
 
 from angioshare.errors import DataError, SettingsError
 from angioshare.patches.extract import PatchSettings
 from angioshare.patches.patchset import PatchSet
 from angioshare.privacy.ledger import Ledger
-from angioshare.privacy.noise import GaussianNoise
-from angioshare.privacy.plan import PrivacyPlan
-from angioshare.privacy.release import Release, private_mean
+from angioshare.privacy.release import Release
 from angioshare.progress import SilentProgress
 from angioshare.protocols import EVERY_UNIT, Context
 from angioshare.simulator.subject import SimulatedSubject
@@ -103,32 +102,10 @@ def test_children_follow_the_weights_and_stay_within_the_prior():
 # The synthesizer, over a made-up simulator that takes no time
 
 
-class Engines:
-    """Counts releases; each is one step, charged in the ledger."""
-
-    def __init__(self, ledger, subjects, noise_multiplier=1.0):
-        self.ledger, self.vectors, self.charged = ledger, [], []
-        self.plan = PrivacyPlan(
-            unit="subject", n_units=subjects, n_subjects=subjects, patches_per_subject=30, sampling_probability=1.0,
-            noise_multiplier=noise_multiplier, delta=1e-3,
-        )  # fmt: skip
-
-    def mean(self, vectors):
-        engines = self
-
-        class Watching(GaussianNoise):
-            def add_to(self, value, std):
-                engines.charged.append(sum(spend.steps for spend in engines.ledger.spent_by("run")))
-                return super().add_to(value, std)
-
-        self.vectors.append(vectors)
-        return private_mean(vectors, self.plan, self.ledger, "run", noise=Watching())
-
-
 @pytest.fixture
 def engines(tmp_path):
     with Ledger.open(tmp_path / "ledger.jsonl", subjects={"sub-1": "a1", "sub-2": "b2"}) as ledger:
-        yield Engines(ledger, 2)
+        yield Releases(ledger, 2, patches_per_subject=30)
 
 
 def toy_subject(parameters, seed):

@@ -3,15 +3,14 @@ import json
 import numpy as np
 import pytest
 import torch
+from watched import Releases
 
 from angioshare.errors import DataError, SettingsError
 from angioshare.models.features_small import PairFeatures
 from angioshare.patches.extract import PatchSettings
 from angioshare.patches.patchset import PatchSet
 from angioshare.privacy.ledger import Ledger
-from angioshare.privacy.noise import GaussianNoise
-from angioshare.privacy.plan import PrivacyPlan
-from angioshare.privacy.release import bounded_sum, private_mean
+from angioshare.privacy.release import bounded_sum
 from angioshare.progress import SilentProgress
 from angioshare.protocols import EVERY_UNIT, Context
 from angioshare.simulator.subject import SimulatedSubject
@@ -188,32 +187,10 @@ def test_a_generator_finds_what_the_goal_looks_like(tmp_path):
 # The synthesizer, over a made-up simulator that takes no time
 
 
-class Engines:
-    """Counts releases; each is one step, charged in the ledger."""
-
-    def __init__(self, ledger, units, unit="subject"):
-        self.ledger, self.vectors, self.charged = ledger, [], []
-        self.plan = PrivacyPlan(
-            unit=unit, n_units=units, n_subjects=2, patches_per_subject=12, sampling_probability=1.0,
-            noise_multiplier=1.0, delta=1e-3,
-        )  # fmt: skip
-
-    def mean(self, vectors):
-        engines = self
-
-        class Watching(GaussianNoise):
-            def add_to(self, value, std):
-                engines.charged.append(sum(spend.steps for spend in engines.ledger.spent_by("run")))
-                return super().add_to(value, std)
-
-        self.vectors.append(vectors)
-        return private_mean(vectors, self.plan, self.ledger, "run", noise=Watching())
-
-
 @pytest.fixture
 def engines(tmp_path):
     with Ledger.open(tmp_path / "ledger.jsonl", subjects={"sub-1": "a1", "sub-2": "b2"}) as ledger:
-        yield Engines(ledger, 2)
+        yield Releases(ledger, 2)
 
 
 def toy_subject(parameters, seed):
@@ -363,7 +340,7 @@ def test_without_privacy_the_unit_may_be_the_patch(fit, real):
 def test_each_patch_enters_by_itself_where_the_unit_is_a_patch(fit, real, tmp_path):
     units = len(real)
     with Ledger.open(tmp_path / "patches.jsonl", subjects={"sub-1": "a1", "sub-2": "b2"}) as ledger:
-        engines = Engines(ledger, units, unit="patch")
+        engines = Releases(ledger, units, unit="patch")
         made = fit(Context(patches=PATCHES, unit="patch", provenance="dp"), engines, draws="simulated")
         assert [spend.steps for spend in ledger.spent_by("run")] == [1]
     assert made.sample(8, seed=0).provenance == "dp"

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from watched import Stop, StopAfter
 
 from angioshare.config import PrivacySettings
 from angioshare.errors import BudgetExceeded, DataError
@@ -72,20 +73,6 @@ def test_without_privacy_the_same_seeds_give_the_same_pairs_and_others_do_not(re
     other = fit(pate(), real, tmp_path / "c", seed=2).sample(4, seed=3)
     assert np.array_equal(first.image, again.image)
     assert not np.array_equal(first.image, other.image)
-
-
-class Stop(Exception):
-    pass
-
-
-class StopAfter(SilentProgress):
-    def __init__(self, left):
-        self.left = left
-
-    def advance(self, note="", steps=1):
-        self.left -= 1
-        if self.left == 0:
-            raise Stop
 
 
 @pytest.mark.parametrize("iterations_before", [1, 3])

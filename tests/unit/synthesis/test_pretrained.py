@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+from watched import Counting
 
 from angioshare.patches.extract import PatchSettings
-from angioshare.progress import SilentProgress
 from angioshare.protocols import Context
 from angioshare.synthesis.plain import PlainEngine
 from angioshare.synthesis.pretrained import PretrainedWgan, PretrainedWganSettings
@@ -17,14 +17,6 @@ SETTINGS = {
 def synthesizer():
     context = Context(patches=PatchSettings(size=16, vessel=10, random=10), provenance="dp")
     return PretrainedWgan(PretrainedWganSettings(**SETTINGS), context)
-
-
-class Counting(SilentProgress):
-    def __init__(self):
-        self.steps = 0
-
-    def advance(self, note="", steps=1):
-        self.steps += steps
 
 
 def test_real_patches_enter_the_second_training_alone_and_the_first_is_kept(real, tmp_path, synthesizer):

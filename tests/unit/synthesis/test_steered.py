@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from watched import Counting, Releases, Stop, StopAfter
 
 from angioshare.errors import DataError, SettingsError
 from angioshare.models.unet import HalfUnet, open_levels, opened
@@ -11,9 +12,7 @@ from angioshare.patches.extract import PatchSettings
 from angioshare.patches.patchset import PatchSet
 from angioshare.patches.store import open_store
 from angioshare.privacy.ledger import Ledger
-from angioshare.privacy.noise import GaussianNoise
-from angioshare.privacy.plan import PrivacyPlan
-from angioshare.privacy.release import Release, private_mean
+from angioshare.privacy.release import Release
 from angioshare.progress import SilentProgress
 from angioshare.protocols import EVERY_UNIT, Context
 from angioshare.segmentation.fit import soft_dice_loss
@@ -178,32 +177,10 @@ def toy(monkeypatch, tmp_path):
     return made
 
 
-class Engines:
-    """Counts releases; each is one step, charged in the ledger."""
-
-    def __init__(self, ledger):
-        self.ledger, self.vectors, self.charged = ledger, [], []
-        self.plan = PrivacyPlan(
-            unit="subject", n_units=2, n_subjects=2, patches_per_subject=12, sampling_probability=1.0,
-            noise_multiplier=1.0, delta=1e-3,
-        )  # fmt: skip
-
-    def mean(self, vectors):
-        engines = self
-
-        class Watching(GaussianNoise):
-            def add_to(self, value, std):
-                engines.charged.append(sum(spend.steps for spend in engines.ledger.spent_by("run")))
-                return super().add_to(value, std)
-
-        self.vectors.append(vectors)
-        return private_mean(vectors, self.plan, self.ledger, "run", noise=Watching())
-
-
 @pytest.fixture
 def engines(tmp_path):
     with Ledger.open(tmp_path / "ledger.jsonl", subjects={"sub-1": "a1", "sub-2": "b2"}) as ledger:
-        yield Engines(ledger)
+        yield Releases(ledger, 2)
 
 
 def fit(real, folder, engine=None, progress=None, context=CONTEXT, **changes):
@@ -242,6 +219,17 @@ def test_a_subjects_numbers_follow_from_its_own_patches(real, engines, tmp_path)
     )
     fit(mirrored, tmp_path / "c", engines)
     assert np.array_equal(engines.vectors[2], first[::-1])
+
+
+def test_a_subject_whose_training_breaks_down_counts_as_zero_and_stops_nothing(real, engines, tmp_path):
+    image = real.image.copy()
+    image[real.subject == 1] = np.nan
+    broken = PatchSet(image=image, label=real.label, subject=real.subject, subjects=real.subjects)
+    fit(broken, tmp_path / "a", engines)
+    assert np.isfinite(engines.vectors[0]).all(axis=1).tolist() == [True, False]
+    stored = json.loads((tmp_path / "a" / RELEASE).read_text())
+    assert np.isfinite(stored["mean"]).all()
+    assert engines.charged == [1]
 
 
 def test_labels_are_those_of_the_reader_that_the_release_moved(real, engines, tmp_path, monkeypatch):
@@ -304,20 +292,6 @@ def test_lessons_and_scans_come_from_what_the_protocol_says(real, toy, tmp_path)
     assert len({parameters.tree.density for parameters, _ in toy[:7]}) == 7  # each subject from a site of its own
 
 
-class Stop(Exception):
-    pass
-
-
-class StopAfter(SilentProgress):
-    def __init__(self, left):
-        self.left = left
-
-    def advance(self, note="", steps=1):
-        self.left -= steps
-        if self.left <= 0:
-            raise Stop
-
-
 @pytest.mark.parametrize("steps_before", [1, 5, 20, 36, 39, 41])
 def test_a_resumed_run_ends_as_an_uninterrupted_one(real, tmp_path, monkeypatch, steps_before):
     whole = fit(real, tmp_path / "whole").sample(99, seed=0)
@@ -327,14 +301,6 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(real, tmp_path, monkeypatch,
     resumed = fit(real, tmp_path / "broken").sample(99, seed=0)
     assert np.array_equal(whole.image, resumed.image)
     assert np.array_equal(whole.label, resumed.label)
-
-
-class Counting(SilentProgress):
-    def __init__(self):
-        self.steps = 0
-
-    def advance(self, note="", steps=1):
-        self.steps += steps
 
 
 def test_progress_is_told_of_as_much_work_whether_lessons_are_there_or_not(real, tmp_path):
@@ -375,6 +341,17 @@ def test_directions_that_are_damaged_are_not_taken(real, tmp_path):
     (tmp_path / "a" / "simulated" / DIRECTIONS).write_bytes(b"no")
     with pytest.raises(DataError, match="is damaged"):
         fit(real, tmp_path / "a")
+
+
+def test_a_damaged_cache_is_named_and_made_anew_once_it_is_deleted(real, tmp_path):
+    fit(real, tmp_path / "a")
+    kept = next((tmp_path / "cache").rglob(DIRECTIONS))
+    kept.write_bytes(b"no")
+    with pytest.raises(DataError, match=r"cache.*is damaged.*delete it"):
+        fit(real, tmp_path / "b")
+    kept.unlink()
+    found = fit(real, tmp_path / "b").sample(99, seed=0)
+    assert np.array_equal(found.label, fit(real, tmp_path / "a").sample(99, seed=0).label)
 
 
 def test_numbers_of_other_directions_are_not_taken_for_these(real, engines, tmp_path):

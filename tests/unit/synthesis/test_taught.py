@@ -1,8 +1,7 @@
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 import torch
+from watched import Counting, Stop, StopAfter
 
 from angioshare.errors import BudgetExceeded, SettingsError
 from angioshare.models.unet import HalfUnet, open_levels
@@ -230,14 +229,6 @@ def test_teaching_lowers_the_error_on_what_it_is_taught(real, tmp_path):
 # What comes out
 
 
-class Counting(SilentProgress):
-    def __init__(self):
-        self.steps = 0
-
-    def advance(self, note="", steps=1):
-        self.steps += steps
-
-
 def test_images_are_the_simulators_and_labels_the_readers(real, tmp_path, monkeypatch):
     pools = []
 
@@ -260,20 +251,6 @@ def test_images_are_the_simulators_and_labels_the_readers(real, tmp_path, monkey
     made = (tmp_path / "a" / "patches" / "label.npy").stat().st_mtime_ns
     fit(synthesizer, real, tmp_path / "a")
     assert (tmp_path / "a" / "patches" / "label.npy").stat().st_mtime_ns == made
-
-
-class Stop(Exception):
-    pass
-
-
-@dataclass
-class StopAfter(SilentProgress):
-    left: int
-
-    def advance(self, note="", steps=1):
-        self.left -= steps
-        if self.left <= 0:
-            raise Stop
 
 
 @pytest.mark.parametrize("steps_before", [1, 4, 8, 10, 12])

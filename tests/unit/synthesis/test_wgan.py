@@ -1,9 +1,9 @@
 import copy
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
+from watched import Stop, StopAfter
 
 from angioshare.errors import BudgetExceeded, DataError, SettingsError
 from angioshare.models.doubling import Doubling
@@ -64,20 +64,6 @@ def test_the_same_seeds_give_the_same_pairs_and_others_do_not(real, tmp_path):
     other = fit(wgan(), real, tmp_path / "c", seed=2).sample(4, seed=3)
     assert np.array_equal(first.image, again.image)
     assert not np.array_equal(first.image, other.image)
-
-
-class Stop(Exception):
-    pass
-
-
-@dataclass
-class StopAfter(SilentProgress):
-    left: int
-
-    def advance(self, note="", steps=1):
-        self.left -= 1
-        if self.left == 0:
-            raise Stop
 
 
 @pytest.mark.parametrize("iterations_before", [1, 3, 5])
