@@ -1,9 +1,14 @@
-"""What tests of synthesizers watch them with: progress that counts or stops, and an engine of releases."""
+"""What tests of synthesizers watch them with: progress that counts or stops, engines of gradients and of releases."""
 
+import numpy as np
+
+from angioshare.errors import BudgetExceeded
 from angioshare.privacy.noise import GaussianNoise
 from angioshare.privacy.plan import PrivacyPlan
 from angioshare.privacy.release import private_mean
+from angioshare.privacy.selection import Draw
 from angioshare.progress import SilentProgress
+from angioshare.synthesis.plain import PlainEngine
 
 
 class Counting(SilentProgress):
@@ -30,6 +35,46 @@ class StopAfter(SilentProgress):
         self.left -= steps
         if self.left <= 0:
             raise Stop
+
+
+class GradientSpy(PlainEngine):
+    """A plain engine that keeps what it saw, draws whom the test names, and has a budget of so many draws."""
+
+    def __init__(self, critic, n, batch, *, units=None, affordable=None):
+        super().__init__(critic, n, batch, seed=0)
+        self.critic, self.units, self.affordable, self.closed = critic, units, affordable, False
+        self.draws, self.weights, self.real, self.groups, self.synthetic = [], [], [], [], []
+
+    def draw(self):
+        if len(self.draws) == self.affordable:
+            raise BudgetExceeded("epsilon would pass 1")
+        self.weights.append([weight.detach().clone() for weight in self.critic.parameters()])
+        self.draws.append(super().draw() if self.units is None else Draw(np.array(self.units)))
+        return self.draws[-1]
+
+    def step_gradient(self, draw, real, groups, synthetic, real_loss, synthetic_loss):
+        assert draw is self.draws[-1]
+        self.real.append(real.clone())
+        self.groups.append(groups)
+        self.synthetic.append(len(synthetic))
+        super().step_gradient(draw, real, groups, synthetic, real_loss, synthetic_loss)
+
+    def close(self):
+        self.closed = True
+
+
+class Spies:
+    """Stands for the private engine's factory: makes one spy, and keeps what it was asked for."""
+
+    def __init__(self, n, batch=6, **of_the_spy):
+        self._n, self._batch, self._of_the_spy = n, batch, of_the_spy
+        self.asked, self.spy = None, None
+
+    def __call__(self, critic, synthetic, steps_done, rows_per_patch=1):
+        assert self.spy is None
+        self.asked = (synthetic, steps_done, rows_per_patch)
+        self.spy = GradientSpy(critic, self._n, self._batch, **self._of_the_spy)
+        return self.spy
 
 
 class Releases:

@@ -1,14 +1,11 @@
 """The training loop of the diffusion model, the same with and without privacy (Dockhorn et al. 2023, Algorithm 1)."""
 
-import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from angioshare.errors import BudgetExceeded
 from angioshare.models.denoiser import Preconditioning
 from angioshare.models.ema import MovingAverage
 from angioshare.patches.patchset import PatchSet
@@ -20,7 +17,7 @@ from angioshare.synthesis.batches import UnitRows
 from angioshare.synthesis.checkpoint import CHECKPOINT, Checkpoint, Curve
 from angioshare.synthesis.diffusion_network import with_loss
 from angioshare.synthesis.diffusion_rows import NoiseLevels, Normal, noisy_rows, secret_normal, seeded_normal
-from angioshare.synthesis.plain import PlainEngine
+from angioshare.synthesis.loop import Drawing, Loop
 from angioshare.synthesis.sampling import WEIGHTS
 from angioshare.team import Team
 
@@ -87,29 +84,30 @@ class Course:
         if start is not None and not done:
             model.checkpoint(start).load_networks()
             network.load_state_dict(model.average.network.state_dict())
-        source = self._engine(engine, model.critic, len(patches), seed, done)
-        rows = self._rows(patches, engine, seed, done)
-        curve, shown = Curve(folder / "curve.json", done), self._shown(patches, seed, device)
-        progress.start("train", self.iterations, done)
-        secret = secret_normal()
-        try:
-            for iteration in range(done, self.iterations):
-                # Not even the noise that pairs are shown under follows the seed in a private run (`diffusion_rows`).
-                public = seeded_normal(seed, "noise", str(iteration), str(team.rank))
-                self._step(model, source, patches, rows, public if engine is None else secret)
-                if (iteration + 1) % self.checkpoint_every == 0 or iteration + 1 == self.iterations:
-                    curve.add(iteration + 1, {"denoising loss": _mean_loss(model.critic, shown)})
-                    curve.save()
-                    checkpoint.save(iteration + 1)
-                progress.advance(_note(source, self.unit))
-        except BudgetExceeded:
-            # The budget depends on counts of steps alone, so stopping by it reveals nothing.
-            if iteration == 0:
-                raise
-            checkpoint.save(iteration)
-        finally:
-            source.close()
-        progress.finish()
+        drawing = Drawing(
+            patches=patches,
+            engine=engine,
+            unit=self.unit,
+            patches_per_unit=self.patches_per_unit,
+            seed=seed,
+            name="diffusion",
+        )
+        source = drawing.source(model.critic, batch=self.batch, steps_done=done, rows_per_patch=self.levels.copies)
+        rows, shown, secret = drawing.rows(done), self._shown(patches, seed, device), secret_normal()
+
+        def step(iteration: int) -> None:
+            # Not even the noise that pairs are shown under follows the seed in a private run (`diffusion_rows`).
+            public = seeded_normal(seed, "noise", str(iteration), str(team.rank))
+            self._step(model, source, patches, rows, public if engine is None else secret)
+
+        self._loop().run(
+            step,
+            source,
+            checkpoint,
+            progress=progress,
+            curve=Curve(folder / "curve.json", done),
+            look=lambda: {"denoising loss": _mean_loss(model.critic, shown)},
+        )
         checkpoint.finish(folder / WEIGHTS, "average")
         team.wait()
 
@@ -130,15 +128,8 @@ class Course:
         model.optimiser.step()
         model.average.update(model.network)
 
-    def _engine(self, engine: EngineFactory | None, critic: nn.Module, n: int, seed: int, done: int) -> CriticEngine:
-        if engine is None:
-            return PlainEngine(critic, n, self.batch, seed=seed, steps_done=done)
-        return engine(critic, 0, done, rows_per_patch=self.levels.copies)
-
-    def _rows(self, patches: PatchSet, engine: EngineFactory | None, seed: int, done: int) -> UnitRows:
-        # In a private run even the choice of a subject's patches comes from the system: a seed never selects.
-        rng = stream(seed, "diffusion", "rows", str(done)) if engine is None else np.random.default_rng()
-        return UnitRows(patches, self.unit, self.patches_per_unit, rng)
+    def _loop(self) -> Loop:
+        return Loop(task="train", iterations=self.iterations, checkpoint_every=self.checkpoint_every, unit=self.unit)
 
     def _shown(self, patches: PatchSet, seed: int, device: torch.device) -> Tensor:
         """Some pairs under the same noise at every look: unprotected, for the private side."""
@@ -173,8 +164,3 @@ class _Model:
 def _mean_loss(critic: nn.Module, rows: Tensor) -> float:
     """Squared error for each number that F gives; 1 is what zeros would have."""
     return float(critic(rows).mean() / rows[0, :2].numel())
-
-
-def _note(source: CriticEngine, unit: PrivacyUnit) -> str:
-    epsilon = source.epsilon_so_far()
-    return "no privacy spent" if math.isinf(epsilon) else f"epsilon {epsilon:.3g} per {unit} so far"

@@ -6,7 +6,6 @@ the logistic loss on their scores. The generator goes down -log S(G(z)), which h
 a gradient where the student is sure.
 """
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from angioshare.errors import BudgetExceeded
 from angioshare.models.critic import convolution_critic
 from angioshare.models.ema import MovingAverage
 from angioshare.models.generator import initialise, transposed_generator
@@ -26,6 +24,7 @@ from angioshare.protocols import EVERY_UNIT, Context, EngineFactory, Schedule, V
 from angioshare.rng import seed_for, stream
 from angioshare.settings import Settings
 from angioshare.synthesis.checkpoint import CHECKPOINT, Checkpoint, Curve
+from angioshare.synthesis.loop import Loop
 from angioshare.synthesis.pate_teachers import PlainVotes, Rows, Teachers, shards_of
 from angioshare.synthesis.sampling import WEIGHTS, TrainedGenerator
 from angioshare.synthesis.scoring import scores
@@ -84,30 +83,26 @@ class PateGan:
         teachers = self._teachers(patches, seed, private=engine is not None)
         checkpoint = pair.checkpoint(folder / CHECKPOINT, teachers)
         done = checkpoint.load()
-        curve = Curve(folder / "curve.json", done)
         votes = PlainVotes() if engine is None else engine.votes(s.teachers, s.queries, done * s.student_updates)
-        progress.start("train", s.iterations, done)
-        try:
-            for iteration in range(done, s.iterations):
-                z = torch.Generator().manual_seed(seed_for(seed, "pate-gan", "z", str(iteration)))
-                for update in range(s.teacher_updates):
-                    teachers.update(self._generated(pair.G, s.batch, z), iteration * s.teacher_updates + update)
-                for _ in range(s.student_updates):
-                    counts = self._update_student(pair, teachers, votes, z)
-                self._update_generator(pair, z)
-                if (iteration + 1) % s.checkpoint_every == 0 or iteration + 1 == s.iterations:
-                    curve.add(iteration + 1, {"noisy share of votes for real": float(counts.mean()) / s.teachers})
-                    curve.save()
-                    checkpoint.save(iteration + 1)
-                progress.advance(self._note(votes))
-        except BudgetExceeded:
-            # The budget depends on counts of steps alone, so stopping by it reveals nothing.
-            if iteration == 0:
-                raise
-            checkpoint.save(iteration)
-        finally:
-            votes.close()
-        progress.finish()
+        shares: list[float] = []
+
+        def step(iteration: int) -> None:
+            z = torch.Generator().manual_seed(seed_for(seed, "pate-gan", "z", str(iteration)))
+            for update in range(s.teacher_updates):
+                teachers.update(self._generated(pair.G, s.batch, z), iteration * s.teacher_updates + update)
+            for _ in range(s.student_updates):
+                counts = self._update_student(pair, teachers, votes, z)
+            shares[:] = [float(counts.mean()) / s.teachers]
+            self._update_generator(pair, z)
+
+        Loop(task="train", iterations=s.iterations, checkpoint_every=s.checkpoint_every, unit=self._context.unit).run(
+            step,
+            votes,
+            checkpoint,
+            progress=progress,
+            curve=Curve(folder / "curve.json", done),
+            look=lambda: {"noisy share of votes for real": shares[-1]},
+        )
         checkpoint.finish(folder / WEIGHTS, "average" if s.ema else "generator")
 
     def load(self, folder: Path, patches: PatchSet) -> TrainedGenerator:
@@ -188,10 +183,6 @@ class PateGan:
 
     def _adam(self, network: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.Adam(network.parameters(), lr=self._settings.learning_rate, betas=(0.5, 0.999))
-
-    def _note(self, votes: VoteEngine) -> str:
-        epsilon = votes.epsilon_so_far()
-        return "no privacy spent" if math.isinf(epsilon) else f"epsilon {epsilon:.3g} per {self._context.unit} so far"
 
 
 @dataclass

@@ -1,14 +1,11 @@
 """How a reader is taught: DP-SGD on the finest levels of a U-Net that simulated pairs have trained before."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from angioshare.errors import BudgetExceeded
 from angioshare.models.ema import MovingAverage
 from angioshare.models.unet import open_levels, opened
 from angioshare.patches.patchset import PatchSet
@@ -19,7 +16,7 @@ from angioshare.rng import stream
 from angioshare.segmentation.trained import TrainedUnet
 from angioshare.synthesis.batches import UnitRows
 from angioshare.synthesis.checkpoint import CHECKPOINT, Checkpoint
-from angioshare.synthesis.plain import PlainEngine
+from angioshare.synthesis.loop import Drawing, Loop
 from angioshare.synthesis.taught_network import with_loss
 
 
@@ -81,29 +78,23 @@ class Teaching:
         networks = {"reader": unet, "average": average.network}
         checkpoint = Checkpoint(folder / CHECKPOINT, networks=networks, optimisers={"reader": optimiser})
         done = checkpoint.load()
-        source = self._engine(engine, critic, len(patches), seed, done)
-        # In a private run even the choice of a subject's patches comes from the system: a seed never selects.
-        rng = stream(seed, "taught", "rows", str(done)) if engine is None else np.random.default_rng()
-        rows = UnitRows(patches, self.unit, self.patches_per_unit, rng)
-        progress.start("teach the reader", self.iterations, done)
-        try:
-            for iteration in range(done, self.iterations):
-                window = self._window(patches.image.shape[1], seed, iteration)
-                self._step(reader, source, patches, rows, window)
-                optimiser.step()
-                average.decay = min(self.ema, (iteration + 1) / (iteration + 10))  # close behind at first
-                average.update(unet)
-                if (iteration + 1) % self.checkpoint_every == 0 or iteration + 1 == self.iterations:
-                    checkpoint.save(iteration + 1)
-                progress.advance(_note(source, self.unit))
-        except BudgetExceeded:
-            # The budget depends on counts of steps alone, so stopping by it reveals nothing.
-            if iteration == 0:
-                raise
-            checkpoint.save(iteration)
-        finally:
-            source.close()
-        progress.finish()
+        drawing = Drawing(
+            patches=patches,
+            engine=engine,
+            unit=self.unit,
+            patches_per_unit=self.patches_per_unit,
+            seed=seed,
+            name="taught",
+        )
+        source, rows = drawing.source(critic, batch=self.batch, steps_done=done), drawing.rows(done)
+
+        def step(iteration: int) -> None:
+            self._step(reader, source, patches, rows, self._window(patches.image.shape[1], seed, iteration))
+            optimiser.step()
+            average.decay = min(self.ema, (iteration + 1) / (iteration + 10))  # close behind at first
+            average.update(unet)
+
+        self._loop().run(step, source, checkpoint, progress=progress)
         unet.requires_grad_(False)
         unet.load_state_dict(average.network.state_dict())
 
@@ -125,14 +116,10 @@ class Teaching:
         first = stream(seed, "taught", "window", str(iteration)).integers(0, size - edge + 1, 2)
         return slice(int(first[0]), int(first[0]) + edge), slice(int(first[1]), int(first[1]) + edge)
 
-    def _engine(
-        self, engine: EngineFactory | None, critic: torch.nn.Module, n: int, seed: int, done: int
-    ) -> CriticEngine:
-        if engine is None:
-            return PlainEngine(critic, n, self.batch, seed=seed, steps_done=done)
-        return engine(critic, 0, done)
-
-
-def _note(source: CriticEngine, unit: PrivacyUnit) -> str:
-    epsilon = source.epsilon_so_far()
-    return "no privacy spent" if math.isinf(epsilon) else f"epsilon {epsilon:.3g} per {unit} so far"
+    def _loop(self) -> Loop:
+        return Loop(
+            task="teach the reader",
+            iterations=self.iterations,
+            checkpoint_every=self.checkpoint_every,
+            unit=self.unit,
+        )

@@ -4,17 +4,14 @@ Source: Kossen et al. (2022), section 3.3; Arjovsky et al. (2017), Algorithm 1. 
 the published loop used one draw for five updates, which voids its accounting (see `docs/concepts/privacy.md`).
 """
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from angioshare.errors import BudgetExceeded
 from angioshare.models.critic import convolution_critic
 from angioshare.models.ema import MovingAverage
 from angioshare.models.generator import initialise, transposed_generator, upsampling_generator
@@ -26,7 +23,7 @@ from angioshare.settings import Settings
 from angioshare.synthesis import losses
 from angioshare.synthesis.batches import UnitRows
 from angioshare.synthesis.checkpoint import CHECKPOINT, Checkpoint, Curve
-from angioshare.synthesis.plain import PlainEngine
+from angioshare.synthesis.loop import Drawing, Loop
 from angioshare.synthesis.rmsprop import ClampedRmsprop
 from angioshare.synthesis.sampling import WEIGHTS, TrainedGenerator
 from angioshare.synthesis.scoring import scores
@@ -113,38 +110,34 @@ class Wgan:
         done = checkpoint.load()
         if start is not None and not done:
             pair.checkpoint(start).load_networks()
-        curve = Curve(folder / "curve.json", done)
-        source = self._engine(engine, pair.D, len(patches), seed, done)
-        # In a private run even the choice of a subject's patches comes from the system: a seed never selects.
-        rng = stream(seed, "wgan", "rows", str(done)) if engine is None else np.random.default_rng()
-        rows = UnitRows(patches, self.context.unit, self.schedule().patches_per_unit, rng)
+        drawing = Drawing(
+            patches=patches,
+            engine=engine,
+            unit=self.context.unit,
+            patches_per_unit=self.schedule().patches_per_unit,
+            seed=seed,
+            name="wgan",
+        )
+        source = drawing.source(pair.D, batch=s.batch, synthetic=s.batch, steps_done=done * s.critic_updates)
+        rows, z = drawing.rows(done), torch.Generator()
         shown = self._real(patches, stream(seed, "wgan", "shown").integers(0, len(patches), 64))
-        progress.start("train", s.iterations, done)
-        try:
-            for iteration in range(done, s.iterations):
-                z = torch.Generator().manual_seed(seed_for(seed, "wgan", "z", str(iteration)))
-                for _ in range(s.critic_updates):
-                    self._update_critic(pair, source, patches, rows, z)
-                self._update_generator(pair, z)
-                if (iteration + 1) % s.checkpoint_every == 0 or iteration + 1 == s.iterations:
-                    curve.add(iteration + 1, self._scores(pair, shown, z))
-                    curve.save()
-                    checkpoint.save(iteration + 1)
-                progress.advance(self._note(source))
-        except BudgetExceeded:
-            # The budget depends on counts of steps alone, so stopping by it reveals nothing.
-            if iteration == 0:
-                raise
-            checkpoint.save(iteration)
-        finally:
-            source.close()
-        progress.finish()
+
+        def step(iteration: int) -> None:
+            z.manual_seed(seed_for(seed, "wgan", "z", str(iteration)))
+            for _ in range(s.critic_updates):
+                self._update_critic(pair, source, patches, rows, z)
+            self._update_generator(pair, z)
+
+        Loop(task="train", iterations=s.iterations, checkpoint_every=s.checkpoint_every, unit=self.context.unit).run(
+            step,
+            source,
+            checkpoint,
+            progress=progress,
+            curve=Curve(folder / "curve.json", done),
+            look=lambda: self._scores(pair, shown, z),
+        )
         checkpoint.finish(folder / WEIGHTS, "average" if s.ema else "generator")
         self._team.wait()
-
-    def _note(self, source: CriticEngine) -> str:
-        epsilon = source.epsilon_so_far()
-        return "no privacy spent" if math.isinf(epsilon) else f"epsilon {epsilon:.3g} per {self.context.unit} so far"
 
     def _pair(self, seed: int) -> "_Pair":
         s = self.settings
@@ -156,13 +149,6 @@ class Wgan:
             critic_optimiser=ClampedRmsprop(D.parameters(), lr=s.learning_rate, clamp=s.clamp),
             average=MovingAverage(G, s.ema),
         )
-
-    def _engine(self, engine: EngineFactory | None, D: nn.Module, n: int, seed: int, done: int) -> CriticEngine:
-        s = self.settings
-        steps_done = done * s.critic_updates
-        if engine is None:
-            return PlainEngine(D, n, s.batch, seed=seed, steps_done=steps_done)
-        return engine(D, s.batch, steps_done)
 
     def _update_critic(
         self, pair: "_Pair", source: CriticEngine, patches: PatchSet, rows: UnitRows, z: torch.Generator

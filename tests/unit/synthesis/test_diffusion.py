@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.multiprocessing as multiprocessing
 from torch import distributed
-from watched import Counting, Stop, StopAfter
+from watched import Counting, Spies, Stop, StopAfter
 
 from angioshare.config import SourceSettings
 from angioshare.errors import BudgetExceeded, DataError, SettingsError
@@ -19,7 +19,6 @@ from angioshare.patches.extract import PatchSettings
 from angioshare.privacy.engine import PrivateEngine
 from angioshare.privacy.ledger import Ledger
 from angioshare.privacy.plan import PrivacyPlan
-from angioshare.privacy.selection import Draw
 from angioshare.progress import SilentProgress
 from angioshare.protocols import Context
 from angioshare.synthesis.diffusion import Diffusion, DiffusionSettings
@@ -133,39 +132,13 @@ def clean_of(rows):
     return c.skip(sigma)[wide] * noisy + c.out(sigma)[wide] * rows[:, 3:]
 
 
-class Spy(PlainEngine):
-    """A plain engine that keeps what it saw, and draws whom the test names."""
-
-    def __init__(self, critic, n, batch, units=None):
-        super().__init__(critic, n, batch, seed=0)
-        self.draws, self.real, self.groups, self.units, self.closed = [], [], [], units, False
-
-    def draw(self):
-        self.draws.append(super().draw() if self.units is None else Draw(np.array(self.units)))
-        return self.draws[-1]
-
-    def step_gradient(self, draw, real, groups, synthetic, real_loss, synthetic_loss):
-        assert draw is self.draws[-1]
-        assert len(synthetic) == 0
-        self.real.append(real)
-        self.groups.append(groups)
-        super().step_gradient(draw, real, groups, synthetic, real_loss, synthetic_loss)
-
-    def close(self):
-        self.closed = True
-
-
 def spied(synthesizer, real, folder, units=None, seed=1):
     """Train once with a spy as if privately."""
-    spies = []
-
-    def factory(critic, synthetic, steps_done, rows_per_patch):
-        assert (synthetic, steps_done, rows_per_patch) == (0, 0, 3)
-        spies.append(Spy(critic, len(real), 6, units))
-        return spies[0]
-
-    fit(synthesizer, real, folder, factory, seed)
-    return spies[0]
+    spies = Spies(len(real), units=units)
+    fit(synthesizer, real, folder, spies, seed)
+    assert spies.asked == (0, 0, 3)
+    assert set(spies.spy.synthetic) == {0}
+    return spies.spy
 
 
 def test_each_step_has_a_fresh_draw_and_shows_each_patch_under_several_noises(real, tmp_path):
@@ -208,7 +181,7 @@ def test_a_plain_run_has_other_noise_at_each_step_and_the_same_for_the_same_seed
             seen.append(rows)
             super().step_gradient(draw, rows, *others)
 
-    monkeypatch.setattr("angioshare.synthesis.diffusion_training.PlainEngine", Seeded)
+    monkeypatch.setattr("angioshare.synthesis.loop.PlainEngine", Seeded)
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         fit(diffusion(iterations=2), real, tmp_path / name, seed=seed)
     first, second, again, _, other, _ = (rows[:, 2, 0, 0].tolist() for rows in seen)
@@ -291,20 +264,15 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(real, tmp_path, steps_b
 
 def test_the_first_training_reads_the_simulator_alone_and_is_kept(real, tmp_path):
     synthesizer, progress = diffusion(first_iterations=4, iterations=1), Counting()
-    begun = []
-
-    def factory(critic, synthetic, steps_done, rows_per_patch):
-        begun.append([weight.detach().clone() for weight in critic.parameters()])
-        return Spy(critic, len(real), 6)
-
-    fit(synthesizer, real, tmp_path / "a", factory, progress=progress)
+    spies = Spies(len(real))
+    fit(synthesizer, real, tmp_path / "a", spies, progress=progress)
     assert progress.steps == synthesizer.work() == 1 + 4 + 1
     first = tmp_path / "a" / "simulated"
     learned = synthesizer.load(first, real)._network  # the average after the simulated patches
-    assert all(torch.equal(a, b) for a, b in zip(begun[0], learned.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(spies.spy.weights[0], learned.parameters(), strict=True))
     kept = (first / "generator.safetensors").stat().st_mtime_ns
     (tmp_path / "a" / "checkpoint.safetensors").unlink()
-    fit(synthesizer, real, tmp_path / "a", factory, progress=(again := Counting()))
+    fit(synthesizer, real, tmp_path / "a", Spies(len(real)), progress=(again := Counting()))
     assert (first / "generator.safetensors").stat().st_mtime_ns == kept
     assert again.steps == synthesizer.work()
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from watched import Counting, Stop, StopAfter
+from watched import Counting, Spies, Stop, StopAfter
 
 from angioshare.errors import BudgetExceeded, SettingsError
 from angioshare.models.unet import HalfUnet, open_levels
@@ -11,12 +11,10 @@ from angioshare.privacy.engine import PrivateEngine
 from angioshare.privacy.layers import allowed_layers
 from angioshare.privacy.ledger import Ledger
 from angioshare.privacy.plan import PrivacyPlan
-from angioshare.privacy.selection import Draw
 from angioshare.progress import SilentProgress
 from angioshare.protocols import Context
 from angioshare.segmentation.trained import TrainedUnet
 from angioshare.synthesis import taught as taught_module
-from angioshare.synthesis.plain import PlainEngine
 from angioshare.synthesis.readers import READER, scans
 from angioshare.synthesis.taught import TaughtReader, TaughtReaderSettings
 from angioshare.synthesis.taught_network import as_chain, with_loss
@@ -85,38 +83,12 @@ def test_only_the_finest_levels_learn(levels):
 # Teaching
 
 
-class Spy(PlainEngine):
-    """A plain engine that keeps what it saw, and draws whom the test names."""
-
-    def __init__(self, critic, n, batch, units=None):
-        super().__init__(critic, n, batch, seed=0)
-        self.draws, self.real, self.groups, self.units, self.closed = [], [], [], units, False
-
-    def draw(self):
-        self.draws.append(super().draw() if self.units is None else Draw(np.array(self.units)))
-        return self.draws[-1]
-
-    def step_gradient(self, draw, real, groups, synthetic, real_loss, synthetic_loss):
-        assert draw is self.draws[-1]
-        assert len(synthetic) == 0
-        self.real.append(real.clone())
-        self.groups.append(groups)
-        super().step_gradient(draw, real, groups, synthetic, real_loss, synthetic_loss)
-
-    def close(self):
-        self.closed = True
-
-
 def spied(synthesizer, real, folder, units=None, seed=1):
-    spies = []
-
-    def factory(critic, synthetic, steps_done, rows_per_patch=1):
-        assert (synthetic, steps_done, rows_per_patch) == (0, 0, 1)
-        spies.append(Spy(critic, len(real), 6, units))
-        return spies[0]
-
-    fit(synthesizer, real, folder, factory, seed)
-    return spies[0]
+    spies = Spies(len(real), units=units)
+    fit(synthesizer, real, folder, spies, seed)
+    assert spies.asked == (0, 0, 1)
+    assert set(spies.spy.synthetic) == {0}
+    return spies.spy
 
 
 def windows_of(rows, real, indices):

@@ -3,12 +3,11 @@ import copy
 import numpy as np
 import pytest
 import torch
-from watched import Stop, StopAfter
+from watched import Spies, Stop, StopAfter
 
 from angioshare.errors import BudgetExceeded, DataError, SettingsError
 from angioshare.models.doubling import Doubling
 from angioshare.patches.extract import PatchSettings
-from angioshare.privacy.selection import Draw
 from angioshare.progress import SilentProgress
 from angioshare.protocols import Context
 from angioshare.synthesis import losses
@@ -86,37 +85,11 @@ def test_a_damaged_checkpoint_is_named(real, tmp_path):
         fit(wgan(), real, tmp_path / "a")
 
 
-class Spy(PlainEngine):
-    """A plain engine that keeps what it saw."""
-
-    def __init__(self, critic, n, batch):
-        super().__init__(critic, n, batch, seed=0)
-        self.critic, self.draws, self.synthetic, self.weights, self.closed = critic, [], [], [], False
-
-    def draw(self):
-        self.weights.append([p.detach().clone() for p in self.critic.parameters()])
-        self.draws.append(super().draw())
-        return self.draws[-1]
-
-    def step_gradient(self, draw, real, groups, synthetic, real_loss, synthetic_loss):
-        assert draw is self.draws[-1]
-        self.synthetic.append(len(synthetic))
-        super().step_gradient(draw, real, groups, synthetic, real_loss, synthetic_loss)
-
-    def close(self):
-        self.closed = True
-
-
 def test_every_critic_update_has_a_fresh_draw_a_constant_synthetic_count_and_clamped_weights(real, tmp_path):
-    made = []
-
-    def factory(critic, synthetic, steps_done):
-        assert (synthetic, steps_done) == (6, 0)
-        made.append(Spy(critic, len(real), 6))
-        return made[0]
-
-    fit(wgan(), real, tmp_path / "a", factory)
-    spy = made[0]
+    spies = Spies(len(real))
+    fit(wgan(), real, tmp_path / "a", spies)
+    assert spies.asked == (6, 0, 1)
+    spy = spies.spy
     assert len(spy.draws) == 6 * 2
     assert len({id(draw) for draw in spy.draws}) == 12
     assert set(spy.synthetic) == {6}
@@ -136,23 +109,17 @@ def test_the_critic_goes_down_the_wasserstein_loss():
 
 
 def test_a_spent_budget_stops_the_run_and_keeps_what_was_trained(real, tmp_path):
-    class Poor(Spy):
-        def draw(self):
-            if len(self.draws) == 7:
-                raise BudgetExceeded("epsilon would pass 1")
-            return super().draw()
-
-    trained = fit(wgan(), real, tmp_path / "a", lambda critic, synthetic, steps_done: Poor(critic, len(real), 6))
-    assert len(trained.sample(2, seed=0)) == 2
+    spies = Spies(len(real), affordable=7)
+    assert len(fit(wgan(), real, tmp_path / "a", spies).sample(2, seed=0)) == 2
+    assert len(spies.spy.draws) == 7
+    assert spies.spy.closed
 
 
 def test_a_budget_spent_before_the_first_step_is_an_error(real, tmp_path):
-    class Broke(Spy):
-        def draw(self):
-            raise BudgetExceeded("epsilon would pass 1")
-
+    spies = Spies(len(real), affordable=0)
     with pytest.raises(BudgetExceeded):
-        fit(wgan(), real, tmp_path / "a", lambda critic, synthetic, steps_done: Broke(critic, len(real), 6))
+        fit(wgan(), real, tmp_path / "a", spies)
+    assert spies.spy.closed
 
 
 def test_for_subjects_a_draw_becomes_several_rows_of_each():
@@ -174,33 +141,18 @@ def test_a_synthesizer_that_is_not_there_and_a_wrong_setting_are_refused():
 
 def test_the_seed_chooses_no_patches_of_a_subject_in_a_private_run(real, tmp_path):
     seen = []
-
-    class Rows(Spy):
-        def draw(self):
-            self.draws.append(Draw(np.array([0, 1])))
-            return self.draws[-1]
-
-        def step_gradient(self, draw, real, groups, synthetic, real_loss, synthetic_loss):
-            seen[-1].append(real.numpy().tobytes())
-            super(Spy, self).step_gradient(draw, real, groups, synthetic, real_loss, synthetic_loss)
-
     for name in ("a", "b"):
-        seen.append([])
-        fit(wgan(unit="subject", subjects=2), real, tmp_path / name, lambda D, synthetic, done: Rows(D, 2, 2))
+        spies = Spies(2, 2, units=[0, 1])
+        fit(wgan(unit="subject", subjects=2), real, tmp_path / name, spies)
+        seen.append([rows.numpy().tobytes() for rows in spies.spy.real])
     assert seen[0] != seen[1]
 
 
 @pytest.mark.parametrize("background", [0.0, -1.0])
 def test_the_critic_meets_labels_between_their_background_and_one(real, tmp_path, background):
-    seen = []
-
-    class Labels(Spy):
-        def step_gradient(self, draw, real, groups, synthetic, real_loss, synthetic_loss):
-            seen.append(real)
-            super().step_gradient(draw, real, groups, synthetic, real_loss, synthetic_loss)
-
-    trained = fit(wgan(label_background=background), real, tmp_path / "a", lambda D, s, done: Labels(D, len(real), 6))
-    label = torch.cat(seen)[:, 1]
+    spies = Spies(len(real))
+    trained = fit(wgan(label_background=background), real, tmp_path / "a", spies)
+    label = torch.cat(spies.spy.real)[:, 1]
     assert label.unique().tolist() == [background, 1.0]
     assert (label == 1).float().mean().item() == pytest.approx(2 / 16)
     assert set(np.unique(trained.sample(4, seed=0).label)) <= {0, 1}
