@@ -139,7 +139,7 @@ def test_thousands_of_patches_teach_a_reader_and_a_dozen_subjects_do_not(cohort,
     assert [row.method for row in found.rows] == ["taught-reader", "calibrated", "simulator"]
     assert 0.99 < found.rows[0].statement.patch.epsilon <= 1.0
     first = found.rows[0].planned
-    assert (first.source.settings["batch"], first.source.settings["simulated_subjects"]) == (240, 144)
+    assert (first.source.settings["batch"], first.source.settings["simulated_subjects"]) == (120, 144)
     assert found.rows[0].verdict == "good"
     assert 600 < found.rows[0].seconds < 3600
     subjects = advise(cohort, epsilon=1.0, unit="subject")

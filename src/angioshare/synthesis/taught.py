@@ -30,12 +30,13 @@ from angioshare.synthesis.taught_training import Teaching
 class TaughtReaderSettings(ReaderSettings):
     """Settings of the taught reader. None may be chosen by a look at the cohort."""
 
-    iterations: int = Field(200, ge=1, description="Steps of the reader on real pairs.")
-    batch: int = Field(240, ge=1, description="Expected patches in each of them.")
+    iterations: int = Field(400, ge=1, description="Steps of the reader on real pairs.")
+    batch: int = Field(120, ge=1, description="Expected patches in each of them.")
     subjects: int = Field(1, ge=1, description="Expected subjects in each of them, where the unit is the subject.")
     learning_rate: float = Field(3e-3, gt=0, le=1, description="Of Adam, on real pairs.")
     ema: float = Field(0.9, ge=0, lt=1, description="Decay of the moving average of the taught weights, which labels.")
-    levels: int = Field(2, ge=0, description="Levels of the reader that learn, from the finest; 0: the last layer.")
+    levels: int = Field(3, ge=0, description="Levels of the reader that learn, from the finest; 0: the last layer.")
+    threshold: float = Field(0.3, gt=0, lt=1, description="A probability above this is labelled as vessel.")
     crop: int | None = Field(48, ge=1, description="Edge of the window of a patch that a step sees; none: all of it.")
     checkpoint_every: int = Field(10, ge=1, description="Steps between two checkpoints.")
 
