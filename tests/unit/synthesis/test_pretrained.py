@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
-from watched import Counting
+from watched import Counting, Spies
 
 from angioshare.patches.extract import PatchSettings
 from angioshare.protocols import Context
-from angioshare.synthesis.plain import PlainEngine
 from angioshare.synthesis.pretrained import PretrainedWgan, PretrainedWganSettings
 
 SETTINGS = {
@@ -20,22 +19,17 @@ def synthesizer():
 
 
 def test_real_patches_enter_the_second_training_alone_and_the_first_is_kept(real, tmp_path, synthesizer):
-    engines = []
-
-    def factory(critic, synthetic, steps_done):
-        engines.append((synthetic, steps_done, [p.detach().clone() for p in critic.parameters()]))
-        return PlainEngine(critic, len(real), 6, seed=0)
-
-    progress = Counting()
-    synthesizer.fit(real, factory, seed=1, folder=tmp_path, progress=progress)
+    spies, progress = Spies(len(real)), Counting()
+    synthesizer.fit(real, spies, seed=1, folder=tmp_path, progress=progress)
     assert progress.steps == synthesizer.work() == 1 + 3 + 2
     assert synthesizer.schedule().steps == 2 * 2
-    ((synthetic, steps_done, begun),) = engines
-    assert (synthetic, steps_done) == (6, 0)
-    assert all(weight.abs().max() <= 0.01 for weight in begun)  # clamped: it comes from the first training
+    assert spies.asked == (6, 0, 1)
+    assert all(
+        weight.abs().max() <= 0.01 for weight in spies.spy.weights[0]
+    )  # clamped: it comes from the first training
     first = (tmp_path / "simulated" / "generator.safetensors").read_bytes()
     (tmp_path / "checkpoint.safetensors").unlink()
-    synthesizer.fit(real, factory, seed=1, folder=tmp_path, progress=progress)
+    synthesizer.fit(real, Spies(len(real)), seed=1, folder=tmp_path, progress=progress)
     assert (tmp_path / "simulated" / "generator.safetensors").read_bytes() == first
     pairs = synthesizer.load(tmp_path, real).sample(3, seed=0)
     assert pairs.provenance == "dp"
