@@ -206,7 +206,8 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--dry-run", action="store_true", help="list jobs and what they would spend")
     parser.add_argument("--collate", action="store_true", help="run nothing, read what stands")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--write", type=Path, help="page whose part `utility` is written anew")
+    parser.add_argument("--write", type=Path, help="page of which one part is written anew")
+    parser.add_argument("--part", default="utility", help="which part of the page, default utility")
     return parser.parse_args(arguments)
 
 
@@ -220,7 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
     table = collated(found, {str(key): str(why) for key, why in read_json(options.out / "refused.json").items()})
     print(json.dumps(to_json(table), indent=1) if options.json else page(table))
     if options.write:
-        write_part(options.write, "utility", page(table))
+        write_part(options.write, options.part, page(table))
     return code
 
 

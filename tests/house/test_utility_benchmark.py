@@ -102,6 +102,17 @@ def test_the_table_holds_every_finished_row_and_says_what_is_not_to_be_had(bench
     assert not [word for word in (str(place), "sub-A", "sub-B") if word in text]
 
 
+def test_tables_of_two_runs_stand_on_one_page(benchmark, place, finished):
+    page = place / "two.md"
+    parts = "".join(f"<!-- {name} -->\n{name} of old\n<!-- end of {name} -->\n" for name in ("utility", "another"))
+    page.write_text(parts)
+    assert benchmark.main(arguments(place, "--collate", "--write", str(page), "--part", "another")) == 0
+    kept, written = page.read_text().split("<!-- another -->")
+    assert "utility of old" in kept
+    assert "another of old" not in written
+    assert "WGAN as published (patch)**, A:" in written
+
+
 def test_every_method_stands_beside_its_rivals_and_only_what_a_method_offers_is_planned(benchmark, place):
     options = benchmark.read_options(["--cohort", str(place / "A"), "--out", str(place / "plan")])
     names = [cell.name for cell in benchmark.cells_of(options)]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from angioshare.errors import SettingsError
 from angioshare.patches.extract import PatchSettings
 from angioshare.patches.patchset import PatchSet
 from angioshare.patches.store import write_patchset
@@ -41,6 +42,19 @@ class ReaderSettings(ProtocolSettings):
     first_batch: int = Field(16, ge=1, description="Patches in each of them.")
     first_learning_rate: float = Field(1e-3, gt=0, le=1, description="Of Adam, on simulated pairs.")
     threshold: float = Field(0.5, gt=0, lt=1, description="A probability above this is labelled as vessel.")
+
+
+def check_levels(levels: int, channels: tuple[int, ...]) -> None:
+    """Refuse to move more levels than the reader has.
+
+    Raises:
+        SettingsError: `levels` is above the number of `channels`.
+    """
+    if levels > len(channels):
+        raise SettingsError(
+            f"levels={levels} must be at most {len(channels)}, as many as channels has widths: lower levels, or give "
+            "channels one width for each"
+        )
 
 
 def scans(path: Path, settings: ReaderSettings, patches: PatchSettings, *, seed: int, progress: Progress) -> PatchSet:

@@ -24,7 +24,7 @@ from angioshare.progress import Progress
 from angioshare.protocols import EVERY_UNIT, Context, EngineFactory, Schedule
 from angioshare.segmentation.trained import TrainedUnet
 from angioshare.simulator.prior import prior_of
-from angioshare.synthesis.readers import READER, ReaderSettings, scans, write_labelled
+from angioshare.synthesis.readers import READER, ReaderSettings, check_levels, scans, write_labelled
 from angioshare.synthesis.releasing import release_once
 from angioshare.synthesis.rivals import Pairs
 from angioshare.synthesis.steered_directions import Directions
@@ -60,8 +60,7 @@ class SteeredReader:
             raise SettingsError(
                 f"numbers={settings.numbers} must be below lessons={settings.lessons}; lower numbers or raise lessons"
             )
-        if settings.levels > len(settings.channels):
-            raise SettingsError(f"levels={settings.levels} must be at most {len(settings.channels)}, the reader's own")
+        check_levels(settings.levels, settings.channels)
         if context.provenance == "dp" and context.unit != "subject":
             raise SettingsError(
                 f"steered-reader releases one move for each subject, and the unit is the {context.unit}: set unit = "

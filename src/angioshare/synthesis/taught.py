@@ -22,7 +22,7 @@ from angioshare.progress import Progress
 from angioshare.protocols import Context, EngineFactory, Schedule
 from angioshare.segmentation.trained import TrainedUnet
 from angioshare.simulator.many import check_site
-from angioshare.synthesis.readers import READER, ReaderSettings, first_reader, scans, write_labelled
+from angioshare.synthesis.readers import READER, ReaderSettings, check_levels, first_reader, scans, write_labelled
 from angioshare.synthesis.rivals import Pairs
 from angioshare.synthesis.taught_training import Teaching
 
@@ -58,8 +58,7 @@ class TaughtReader:
                 f"crop={settings.crop} of patches.size={size}: the reader of {len(settings.channels)} levels needs a "
                 f"multiple of {halved} pixels, not {edge}; change crop or channels"
             )
-        if settings.levels > len(settings.channels):
-            raise SettingsError(f"levels={settings.levels} must be at most {len(settings.channels)}, the reader's own")
+        check_levels(settings.levels, settings.channels)
 
     def schedule(self) -> Schedule:
         """See `Synthesizer.schedule`: a draw for each step on real patches."""

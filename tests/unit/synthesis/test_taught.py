@@ -255,7 +255,7 @@ def test_the_schedule_is_what_is_charged():
     [
         ({"crop": 10}, r"crop=10 of patches\.size=16.*multiple of 4"),
         ({"channels": (2,) * 6, "crop": None}, "multiple of 32"),
-        ({"levels": 4}, "levels=4 must be at most 3"),
+        ({"levels": 4}, "levels=4 must be at most 3.*lower levels"),
         ({"site": "nowhere"}, "site 'nowhere'"),
         ({"site": "demo-wide", "known": {"tree.nothing": 1.0}}, r"'tree\.nothing' does not exist"),
     ],
