@@ -8,13 +8,14 @@ from statistics import fmean
 import numpy as np
 import pytest
 from made_study import NOISY, SITES, a_statement, an_error_view, made_study, with_records
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from angioshare.report.study.captions import caption_6, caption_tradeoff
 from angioshare.report.study.charts import Group, Series, beside_each_other, extent, spaced, value_axis
 from angioshare.report.study.draw import chart_figure
 from angioshare.report.study.fidelity import figure_6, figure_8, networks
 from angioshare.report.study.hover import chart_spec
-from angioshare.report.study.pictures import sampled, strictest, viewed
+from angioshare.report.study.pictures import figure_2, figure_4, heading, sampled, strictest, viewed
 from angioshare.report.study.places import along, epsilon_label, place, side_by_side
 from angioshare.report.study.scores import figure_3, figure_5
 from angioshare.report.study.tradeoff import figure_tradeoff
@@ -261,3 +262,23 @@ def test_distances_far_apart_stand_on_a_logarithmic_axis(numbers, logarithmic):
     assert axis.logarithmic == logarithmic
     assert axis.limits[0] <= min(numbers)
     assert axis.limits[1] >= max(numbers)
+
+
+@pytest.mark.parametrize("count", [2, 10])
+def test_words_above_pictures_do_not_run_into_each_other(count):
+    made = made_study({round(0.4 + number / 7, 6): 0.4 for number in range(count)})
+    long = [
+        replace(one, family="Calibrated simulator (subject)") if one.role == "private" else one for one in made.settings
+    ]
+    for figure in (figure_2(replace(made, settings=long)), figure_4(replace(made, settings=long))):
+        FigureCanvasAgg(figure).draw()
+        boxes = [axes._left_title.get_window_extent() for axes in figure.axes if axes.get_title(loc="left")]
+        assert len(boxes) == count + 4
+        assert not [1 for n, one in enumerate(boxes) for other in boxes[n + 1 :] if one.overlaps(other)]
+        assert max(box.x1 for box in boxes) <= figure.bbox.width + 1
+
+
+def test_the_noise_above_a_picture_has_four_digits_and_the_whole_name_stands(study):
+    private = next(setting for setting in study.settings if setting.role == "private")
+    words = heading(replace(private, family="Calibrated simulator (subject)", noise_multiplier=3.730851))
+    assert words.splitlines()[:3] == ["Calibrated simulator", "(subject), noise 3.731", "epsilon 25.0 (patch)"]

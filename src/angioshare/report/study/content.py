@@ -66,6 +66,11 @@ class Setting:
         """The same for a label, rounded upwards."""
         return "∞" if math.isinf(self.epsilon(unit)) else epsilon_words(getattr(self.statement, unit))
 
+    @property
+    def noise_shown(self) -> str:
+        """The noise multiplier for a label, in four digits."""
+        return "unknown" if self.noise_multiplier is None else f"{self.noise_multiplier:.4g}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class SeedScore:

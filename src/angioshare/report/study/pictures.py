@@ -20,6 +20,9 @@ Shown = TypeVar("Shown")
 COLUMNS = 7
 """Settings side by side; more go below."""
 
+LINE = 22
+"""Letters that fit above one picture of a full row."""
+
 SHOWN_PAIRS = 2
 STRICTEST = 3
 """Settings of Figure S2: those with most noise, whose distances are told by few voxels or by stray ones."""
@@ -101,13 +104,11 @@ def figure_s2(content: StudyContent, site: str) -> Figure:
 
 
 def heading(setting: Setting) -> str:
-    """What stands above a picture of a setting: its family and noise with both bounds, or its title."""
+    """What stands above a picture of a setting: its family and noise with both bounds, or its title; narrow lines."""
     if setting.role != "private" or setting.noise_multiplier is None:
-        return "\n".join(wrap(setting.title, 22)[:3])
-    return (
-        f"{setting.family[:22]}, noise {setting.noise_multiplier:g}\nepsilon {setting.epsilon_shown('patch')} (patch)\n"
-        f"epsilon {setting.epsilon_shown('subject')} (subject)"
-    )
+        return "\n".join(wrap(setting.title, LINE)[:3])
+    bounds = [f"epsilon {setting.epsilon_shown(unit)} ({unit})" for unit in ("patch", "subject")]
+    return "\n".join([*wrap(f"{setting.family}, noise {setting.noise_shown}", LINE), *bounds])
 
 
 def _bands(listed: Sequence[Shown]) -> list[Sequence[Shown]]:

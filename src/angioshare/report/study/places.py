@@ -55,8 +55,8 @@ def side_by_side(settings: Sequence[Setting]) -> tuple[Axis, dict[str, float]]:
     """
     labels = {}
     for setting in settings:
-        noise = setting.noise_multiplier
-        first = f"{noise:g}" if setting.role == "private" and noise is not None else SHORT.get(setting.role, "?")
+        told = setting.role == "private" and setting.noise_multiplier is not None
+        first = setting.noise_shown if told else SHORT.get(setting.role, "?")
         labels[setting.name] = "\n".join([first, *(epsilon_label(setting.epsilon(unit)) for unit in UNITS)])
     places = {setting.name: float(position) for position, setting in enumerate(settings)}
     ticks = tuple((places[setting.name], labels[setting.name]) for setting in settings)

@@ -166,4 +166,4 @@ def _label(setting: Setting) -> str:
         return setting.title
     epsilon = setting.epsilon("patch")
     shown = "no bound" if math.isinf(epsilon) else f"epsilon {setting.epsilon_shown('patch')} for one patch"
-    return f"{setting.family} at noise {setting.noise_multiplier:g} ({shown})"
+    return f"{setting.family} at noise {setting.noise_shown} ({shown})"

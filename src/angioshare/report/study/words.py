@@ -111,7 +111,7 @@ def threshold_words(one: Threshold) -> str:
             f"{_setting_words(one.first_unusable)} on, where it falls below {bar}"
         )
     if one.strays:
-        noises = " and ".join(f"{stray.noise_multiplier:g}" for stray in one.strays)
+        noises = " and ".join(stray.noise_shown for stray in one.strays)
         words += f"; that noise {noises} lies above the bar again, out of order, tells how uncertain this is"
     return words + "."
 
@@ -127,12 +127,12 @@ def _spread_words(one: Threshold) -> list[str]:
     if max(widest.means) - min(widest.means) < SAME:
         return ["All its seeds give the same Dice, to three digits."]
     words = (
-        f"Seeds lie farthest apart at noise {widest.setting.noise_multiplier:g}: from {min(widest.means):.3f} to "
+        f"Seeds lie farthest apart at noise {widest.setting.noise_shown}: from {min(widest.means):.3f} to "
         f"{max(widest.means):.3f}."
     )
     mixed = [verdict for verdict in several if one.bar is not None and 0 < verdict.above < len(verdict.means)]
     if mixed:
-        cases = ", ".join(f"{v.above} of {len(v.means)} at noise {v.setting.noise_multiplier:g}" for v in mixed)
+        cases = ", ".join(f"{v.above} of {len(v.means)} at noise {v.setting.noise_shown}" for v in mixed)
         words += f" Seeds disagree about the bar ({cases} above it), so the threshold is no sharp line there."
     return [words]
 
@@ -167,7 +167,7 @@ def _end(one: Threshold) -> float:
 
 
 def _end_words(end: float) -> str:
-    return f"up to noise {end:g}" if end else "with none of its noises"
+    return f"up to noise {end:.4g}" if end else "with none of its noises"
 
 
 def _protection(found: Sequence[Threshold]) -> list[str]:
@@ -191,7 +191,7 @@ def _protection(found: Sequence[Threshold]) -> list[str]:
 def _setting_words(setting: Setting) -> str:
     """Noise with both bounds."""
     return (
-        f"noise {setting.noise_multiplier:g} (epsilon {setting.epsilon_shown('patch')} for one patch, "
+        f"noise {setting.noise_shown} (epsilon {setting.epsilon_shown('patch')} for one patch, "
         f"{setting.epsilon_shown('subject')} for one subject)"
     )
 
