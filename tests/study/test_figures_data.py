@@ -281,4 +281,10 @@ def test_words_above_pictures_do_not_run_into_each_other(count):
 def test_the_noise_above_a_picture_has_four_digits_and_the_whole_name_stands(study):
     private = next(setting for setting in study.settings if setting.role == "private")
     words = heading(replace(private, family="Calibrated simulator (subject)", noise_multiplier=3.730851))
-    assert words.splitlines()[:3] == ["Calibrated simulator", "(subject), noise 3.731", "epsilon 25.0 (patch)"]
+    assert words.splitlines()[:3] == [
+        "Calibrated simulator",
+        "(subject), noise\N{NO-BREAK SPACE}3.731",
+        "epsilon 25.0 (patch)",
+    ]
+    longer = heading(replace(private, family="Calibrated simulator (subject)", noise_multiplier=0.97143))
+    assert longer.splitlines()[1:3] == ["(subject),", "noise\N{NO-BREAK SPACE}0.9714"]

@@ -108,7 +108,8 @@ def heading(setting: Setting) -> str:
     if setting.role != "private" or setting.noise_multiplier is None:
         return "\n".join(wrap(setting.title, LINE)[:3])
     bounds = [f"epsilon {setting.epsilon_shown(unit)} ({unit})" for unit in ("patch", "subject")]
-    return "\n".join([*wrap(f"{setting.family}, noise {setting.noise_shown}", LINE), *bounds])
+    noise = f"noise\N{NO-BREAK SPACE}{setting.noise_shown}"
+    return "\n".join([*wrap(f"{setting.family}, {noise}", LINE), *bounds])
 
 
 def _bands(listed: Sequence[Shown]) -> list[Sequence[Shown]]:
