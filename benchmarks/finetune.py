@@ -93,7 +93,12 @@ def scored(run: Run, unet: TrainedUnet) -> Found:
         for subject in site.subjects:
             volume = subject.load()
             seen = segment_volume(
-                unet, volume.angio, volume.brain, size=run.config.patches.size, mode=run.config.segmentation.inference
+                unet,
+                volume.angio,
+                volume.brain,
+                size=run.config.patches.size,
+                mode=run.config.segmentation.inference,
+                turns=run.config.segmentation.turns,
             )
             values = compare(volume.label > 0, seen > 0, volume.spacing_mm)
             for score in SCORES:

@@ -12,13 +12,14 @@ from angioshare.synthesis.plain import PlainEngine
 
 
 class Counting(SilentProgress):
-    """Counts the steps that it is told of."""
+    """Counts the steps that it is told of, and keeps the notes."""
 
     def __init__(self):
-        self.steps = 0
+        self.steps, self.notes = 0, []
 
     def advance(self, note="", steps=1):
         self.steps += steps
+        self.notes.append(note)
 
 
 class Stop(Exception):

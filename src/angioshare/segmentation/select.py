@@ -81,6 +81,7 @@ class UnetJob:
     subjects: tuple[ValidationSubject, ...]
     size: int
     mode: InferenceMode
+    turns: int
     seed: int
     device: str
 
@@ -105,7 +106,9 @@ class UnetJob:
         scores = {}
         for subject in self.subjects:
             volume = subject.load()
-            found = segment_volume(trained, volume.angio, volume.brain, size=self.size, mode=self.mode)
+            found = segment_volume(
+                trained, volume.angio, volume.brain, size=self.size, mode=self.mode, turns=self.turns
+            )
             scores[subject.id] = dice(volume.label, found)
             progress.advance()
         write_json(self._scores_path, {"measured": self._measured(), "dice": scores}, private=True)
@@ -126,7 +129,12 @@ class UnetJob:
         return self.weights.with_suffix(".scores.json")
 
     def _measured(self) -> Json:
-        return {"subjects": [subject.id for subject in self.subjects], "size": self.size, "mode": self.mode}
+        return {
+            "subjects": [subject.id for subject in self.subjects],
+            "size": self.size,
+            "mode": self.mode,
+            "turns": self.turns,
+        }
 
 
 def select_unet(
@@ -173,6 +181,7 @@ def select_unet(
                 subjects=tuple(subjects),
                 size=patches.image.shape[1],
                 mode=settings.inference,
+                turns=settings.turns,
                 seed=seed,
                 device=device,
             )

@@ -56,6 +56,12 @@ class SegmentationSettings(Settings):
     inference: InferenceMode = Field(
         "slice", description="Read volumes by whole slices, or by half-overlapping windows (slower)."
     )
+    turns: int = Field(
+        1,
+        ge=1,
+        le=8,
+        description="Turns of a slice (mirrored, by quarters) whose mean is taken as found. Time x turns.",
+    )
 
     def grid(self) -> list[UnetSettings]:
         """Every combination of learning rate, dropout and augmentation.

@@ -52,7 +52,12 @@ def _score(
     volume = subject.load()
     settings = run.config
     prediction = segment_volume(
-        unet, volume.angio, volume.brain, size=settings.patches.size, mode=settings.segmentation.inference
+        unet,
+        volume.angio,
+        volume.brain,
+        size=settings.patches.size,
+        mode=settings.segmentation.inference,
+        turns=settings.segmentation.turns,
     )
     scores = compare(volume.label > 0, prediction > 0, volume.spacing_mm)
     if keep_map:

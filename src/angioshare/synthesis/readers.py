@@ -18,6 +18,7 @@ from angioshare.progress import Progress
 from angioshare.segmentation.fit import Unet
 from angioshare.segmentation.settings import UnetSettings
 from angioshare.segmentation.trained import TrainedUnet
+from angioshare.segmentation.turns import Averaged
 from angioshare.synthesis.simulated import ProtocolSettings, simulated_store
 from angioshare.types import Provenance
 
@@ -42,6 +43,7 @@ class ReaderSettings(ProtocolSettings):
     first_batch: int = Field(16, ge=1, description="Patches in each of them.")
     first_learning_rate: float = Field(1e-3, gt=0, le=1, description="Of Adam, on simulated pairs.")
     threshold: float = Field(0.5, gt=0, lt=1, description="A probability above this is labelled as vessel.")
+    label_turns: int = Field(1, ge=1, le=8, description="Turns of a scan whose mean probability it is.")
 
 
 def check_levels(levels: int, channels: tuple[int, ...]) -> None:
@@ -91,15 +93,21 @@ def first_reader(
 
 
 def write_labelled(
-    path: Path, reader: TrainedUnet, pool: PatchSet, settings: ReaderSettings, provenance: Provenance
+    path: Path,
+    reader: TrainedUnet,
+    pool: PatchSet,
+    settings: ReaderSettings,
+    provenance: Provenance,
+    progress: Progress,
 ) -> None:
     """Write a pool of simulated scans with the labels of a reader in place of the simulator's own.
 
-    Nothing is labelled outside the brain, which is -1 there.
+    Nothing is labelled outside the brain, which is -1 there. Progress is told how far it is, in words: it is no step.
     """
-    label = np.zeros(pool.label.shape, np.uint8)
+    label, asked = np.zeros(pool.label.shape, np.uint8), Averaged(reader, settings.label_turns)
     for first in range(0, len(pool), _AT_ONCE):
+        progress.advance(f"label scans: patch {first + 1:,} of {len(pool):,}", 0)
         image = pool.pairs(np.arange(first, min(first + _AT_ONCE, len(pool))))[:, 0]
-        label[first : first + len(image)] = (reader.probability(image) > settings.threshold) & (image > -1)
+        label[first : first + len(image)] = (asked.probability(image) > settings.threshold) & (image > -1)
     drawn = PatchSet(image=pool.image, label=label, provenance=provenance)
     write_patchset(path, drawn, {"site": settings.site, "subjects": settings.simulated_subjects})

@@ -96,7 +96,7 @@ class SteeredReader:
             reader.record = replace(reader.record, provenance=self._context.provenance)
             reader.save(folder / READER)
             pool = scans(before / "patches", s, self._context.patches, seed=seed, progress=progress)
-            write_labelled(target, reader, pool, s, self._context.provenance)
+            write_labelled(target, reader, pool, s, self._context.provenance, progress)
         shutil.rmtree(before / "patches", ignore_errors=True)
 
     def load(self, folder: Path, patches: PatchSet) -> Pairs:

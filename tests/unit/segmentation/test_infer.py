@@ -108,3 +108,28 @@ def test_where_a_slice_is_no_larger_than_a_patch_both_modes_agree():
     scan = volume((8, 8, 5))
     by_slice, by_window = (probability_volume(Brightness(), scan, size=8, mode=mode) for mode in MODES)
     np.testing.assert_array_equal(by_slice, by_window)
+
+
+class TopLeft(Brightness):
+    """Finds one pixel of what it is shown: row 1, column 0."""
+
+    def probability(self, image: np.ndarray) -> np.ndarray:
+        self.seen.extend(image)
+        found = np.zeros(image.shape, np.float32)
+        found[:, 1, 0] = 1
+        return found
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_turns_are_averaged_and_put_back_where_they_were(mode):
+    segmenter = TopLeft()
+    found = probability_volume(segmenter, volume((8, 8, 2)), size=8, mode=mode, turns=8)[:, :, 0]
+    assert len(segmenter.seen) == 16
+    wanted = np.zeros((8, 8))
+    for i, j in [(1, 0), (0, 1)]:
+        wanted[[i, 7 - i, i, 7 - i], [j, j, 7 - j, 7 - j]] += 1 / 8
+    np.testing.assert_allclose(found, wanted)
+    few = probability_volume(TopLeft(), volume((8, 8, 2)), size=8, mode=mode, turns=2)[:, :, 0]
+    assert {(i, j): few[i, j] for i, j in zip(*np.nonzero(few), strict=True)} == {(1, 0): 0.5, (6, 0): 0.5}
+    assert segment_volume(TopLeft(), volume((8, 8, 2)), size=8, mode=mode, turns=1)[1, 0].all()
+    assert not segment_volume(TopLeft(), volume((8, 8, 2)), size=8, mode=mode, turns=4).any()

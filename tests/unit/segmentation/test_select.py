@@ -51,12 +51,12 @@ def patches(seed: int = 0) -> PatchSet:
 
 
 def choose(
-    folder: Path, source: PatchSet | None = None, subjects=SUBJECTS, seed: int = 1, workers: int = 1
+    folder: Path, source: PatchSet | None = None, subjects=SUBJECTS, seed: int = 1, workers: int = 1, **changes
 ) -> Selection:
     return select_unet(
         patches() if source is None else source,
         subjects,
-        GRID,
+        GRID.model_copy(update=changes),
         folder=folder,
         seed=seed,
         progress=SilentProgress(),
@@ -109,6 +109,25 @@ def test_other_validation_subjects_measure_again_without_training(tmp_path):
     before = times(tmp_path)
     assert list(choose(tmp_path, subjects=SUBJECTS[:1]).best.dice) == ["sub-1"]
     assert times(tmp_path)["unet-1.safetensors"] == before["unet-1.safetensors"]
+
+
+def test_other_turns_measure_again_without_training_and_read_each_slice_so_often(tmp_path, monkeypatch):
+    choose(tmp_path)
+    before, shown = times(tmp_path), []
+    plain = TrainedUnet.probability
+
+    def counted(self, image):
+        shown.append(image)
+        return plain(self, image)
+
+    monkeypatch.setattr(TrainedUnet, "probability", counted)
+    best = choose(tmp_path, turns=4).best
+    assert times(tmp_path)["unet-1.safetensors"] == before["unet-1.safetensors"]
+    assert times(tmp_path)["unet-1.scores.json"] > before["unet-1.scores.json"]
+    assert len(shown) == 2 * 2 * 4  # U-Nets, subjects, turns
+    angio, label = scene(102)
+    found = segment_volume(TrainedUnet.load(best.weights), angio, size=16, turns=4)
+    assert best.dice["sub-2"] == pytest.approx(dice(label, found))
 
 
 def test_an_interrupted_measurement_leaves_the_u_net_and_goes_on(tmp_path, monkeypatch):

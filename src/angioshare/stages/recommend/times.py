@@ -1,6 +1,7 @@
 """How long a method takes until it is trained, from what was measured on two busy cores; roughly, and for one core."""
 
 from angioshare.stages.recommend.plans import Planned
+from angioshare.synthesis.readers import ReaderSettings
 from angioshare.synthesis.registry import synthesizer_class
 
 SIMULATED_S = 4.5
@@ -17,6 +18,9 @@ UNET_S = 0.02
 
 TAUGHT_S = 0.038
 """The same in a private step of its three finest levels; a window takes as much less as it is smaller."""
+
+READ_S = 0.0045
+"""Seconds of one core for a patch of 96 x 96 that a U-Net of widths 8 to 128 reads once, to label it."""
 
 _WIDTH = 1.4
 """Twice the width takes 2.6 times as long."""
@@ -59,18 +63,25 @@ def seconds(one: Planned) -> float | None:
 
 
 def _teaching(one: Planned) -> float:
-    """Simulated scans, the reader's first training, its teaching."""
+    """Simulated scans, the reader's first training, its teaching, and labels."""
     s = synthesizer_class("taught-reader").Settings.model_validate(one.source.settings)
     width = (s.channels[0] / 8) ** _WIDTH
     first = s.first_iterations * s.first_batch * UNET_S * (one.size / 96) ** 2
     taught = s.iterations * s.batch * TAUGHT_S * (min(s.crop or one.size, one.size) / 96) ** 2
-    return float(simulating(s.simulated_subjects, s.extent) + width * (first + taught))
+    return float(simulating(s.simulated_subjects, s.extent) + width * (first + taught + _labelling(one, s)))
 
 
 def _steering(one: Planned) -> float:
-    """Lessons: simulated sites, the first reader, a move for each; then each subject's move, and simulated scans."""
+    """Lessons: simulated sites, the first reader, a move for each; then a move for each subject, scans, labels."""
     s = synthesizer_class("steered-reader").Settings.model_validate(one.source.settings)
     simulated = simulating(s.lessons, s.lesson_extent) + simulating(s.simulated_subjects, s.extent)
     moves = (s.lessons + one.known.subjects) * s.move_iterations * s.move_batch
     trained = s.first_iterations * s.first_batch + moves
-    return float(simulated + trained * UNET_S * (one.size / 96) ** 2 * (s.channels[0] / 8) ** _WIDTH)
+    read = trained * UNET_S * (one.size / 96) ** 2 + _labelling(one, s)
+    return float(simulated + read * (s.channels[0] / 8) ** _WIDTH)
+
+
+def _labelling(one: Planned, s: ReaderSettings) -> float:
+    """Each patch of the simulated scans, read in each of its turns by a reader of the narrowest widths."""
+    patches = s.simulated_subjects * s.extent * one.known.patches_per_subject
+    return patches * s.label_turns * READ_S * (one.size / 96) ** 2
