@@ -33,18 +33,14 @@ class Spender:
 
 
 class Notes(Counting):
-    """Keeps what progress says, and where it starts."""
+    """Keeps where progress starts and that it is over, too."""
 
     def __init__(self):
         super().__init__()
-        self.notes, self.started, self.finished = [], None, False
+        self.started, self.finished = None, False
 
     def start(self, task, total, done=0):
         self.started = (task, total, done)
-
-    def advance(self, note="", steps=1):
-        super().advance(note, steps)
-        self.notes.append(note)
 
     def finish(self):
         self.finished = True
