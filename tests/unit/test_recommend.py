@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from angioshare.stages.recommend import advice, advise, recommended_config
 from angioshare.stages.recommend.known import Known
 from angioshare.stages.recommend.plans import planned
 from angioshare.stages.recommend.rules import RULES, judged, numbers_for, place, told
+from angioshare.stages.recommend.times import READ_S, seconds
 from angioshare.synthesis.calibration.features import NAMES
 from angioshare.synthesis.registry import SYNTHESIZERS
 
@@ -275,3 +277,17 @@ def test_a_run_without_settings_takes_what_is_recommended(cohort, quick, tmp_pat
 def test_a_preset_and_a_budget_exclude_each_other(cohort, tmp_path, capsys, more):
     assert main(["run", str(cohort), str(tmp_path / "out"), "--preset", "kossen2022-small", *more]) == 2
     assert "give either" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("method", "unit"), [("taught-reader", "patch"), ("steered-reader", "subject")])
+def test_the_time_counts_every_turn_in_which_labels_are_read(method, unit):
+    one = planned(method, known(unit=unit), load_config(preset="calibrated"))
+
+    def in_turns(turns):
+        settings = {**one.source.settings, "label_turns": turns}
+        return seconds(replace(one, source=one.source.model_copy(update={"settings": settings})))
+
+    s = one.source.settings
+    patches = s["simulated_subjects"] * s["extent"] * one.known.patches_per_subject
+    assert in_turns(3) - in_turns(1) == pytest.approx(2 * patches * READ_S * (one.size / 96) ** 2)
+    assert patches > 0
