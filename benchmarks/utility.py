@@ -1,9 +1,10 @@
 """Claim: a private method has earned its epsilon only where its segmenters beat those of the simulator alone.
 
 Every method at every epsilon and unit, beside what each is measured against: real patches, shuffled labels, the
-simulator alone (its wide prior: public knowledge, epsilon 0), the WGAN without privacy and the published WGAN at the
-same epsilon. Each is one source of the pipeline, run once a seed as a point of `angioshare study`, so whatever is
-finished is kept, and the same command goes on after a kill or grows the table by methods, epsilons or seeds.
+simulator alone (its wide prior: public knowledge, epsilon 0), its scans as a reader of nothing else labels them, the
+WGAN without privacy and the published WGAN at the same epsilon. Each is one source of the pipeline, run once a seed as
+a point of `angioshare study`, so whatever is finished is kept, and the same command goes on after a kill or grows the
+table by methods, epsilons or seeds.
 
 U-Nets are one setting, so validation subjects choose nothing, and nothing at all is fitted to test subjects. Settings
 of methods are their defaults, or those of --settings; they must not come from a look at the cohort.
@@ -51,6 +52,7 @@ TITLES = {
     "privgan": "PrivGAN",
     "steered-reader": "Steered reader",
     "taught-reader": "Taught reader",
+    "untaught-reader": "Untaught reader",
     "wgan": "WGAN as published",
     "wgan-pretrained": "WGAN, pretrained on the simulator",
 }

@@ -13,8 +13,11 @@ from angioshare.study.gather import PointResult, StudyResults
 from evidence import Difference, Scores, Spread, markdown, paired, spread
 
 SCORES = {"dice": "Dice", "cldice": "clDice", "bahd_voxel": "bAHD (voxels)"}
-RIVALS = ("real", "simulator", "shuffled")
+RIVALS = ("real", "simulator", "untaught-reader", "shuffled")
 """Synthesizers that everything is measured against."""
+
+FREE = {"simulator": "the simulator alone", "untaught-reader": "the untaught reader"}
+"""Those of them that read nothing of the cohort: what a private method has to beat."""
 
 HOW_TO_READ = (
     "Scores: mean over seeds ± standard deviation over test subjects [lowest, highest seed]. Differences: mean [95 % "
@@ -201,32 +204,41 @@ def _range(values: list[float]) -> str:
 
 
 def verdicts(table: Table) -> list[str]:
-    """A sentence for each method, unit and site: where it beats the simulator alone, and where it does not."""
+    """A sentence for each method, unit, site and free rival: where it beats that one, and where it does not."""
     groups: dict[str, list[Row]] = {}
     for row in table.rows:
-        if row.synthesizer not in RIVALS:
+        if row.synthesizer not in RIVALS or row.synthesizer == "untaught-reader":
             groups.setdefault(_EPSILON.sub("", row.title), []).append(row)
-    return [_verdict(table, title, rows, site) for title, rows in groups.items() for site in table.sites]
+    free = [rival for rival in FREE if rival == "simulator" or table.row(rival)]
+    return [
+        _verdict(table, title, rows, site, rival)
+        for title, rows in groups.items()
+        for site in table.sites
+        for rival in free
+        if rows != [table.row(rival)]
+    ]
 
 
-def _verdict(table: Table, title: str, rows: Sequence[Row], site: str) -> str:
+def _verdict(table: Table, title: str, rows: Sequence[Row], site: str, rival: str) -> str:
     beats: list[str] = []
     fails: list[str] = []
     seeds = set()
     for row in rows:
-        found = table.against(row, "simulator", site)
+        found = table.against(row, rival, site)
         if found is None:
             fails.append(f"{_place(row)} (not measured)")
             continue
         seeds.add(found.seeds)
         (beats if found.word == "higher" else fails).append(f"{_place(row)} ({found})")
-    parts = [f"beats the simulator alone {', '.join(beats)}"] if beats else []
-    parts += [f"does not beat the simulator alone {', '.join(fails)}"] if fails else []
+    parts = [f"beats {FREE[rival]} {', '.join(beats)}"] if beats else []
+    parts += [f"does not beat {FREE[rival]} {', '.join(fails)}"] if fails else []
     few = "; one seed, so nothing is known of other seeds" if seeds == {1} else ""
     return f"**{title}**, {site}: {'; '.join(parts)}{few}."
 
 
 def _place(row: Row) -> str:
+    if row.synthesizer in FREE:
+        return "at epsilon 0"
     return "without privacy" if row.target is None else f"at epsilon {row.target:g}"
 
 

@@ -13,7 +13,7 @@ from angioshare.stages.recommend.plans import planned
 from angioshare.stages.recommend.rules import RULES, judged, numbers_for, place, told
 from angioshare.stages.recommend.times import READ_S, seconds
 from angioshare.synthesis.calibration.features import NAMES
-from angioshare.synthesis.registry import SYNTHESIZERS
+from angioshare.synthesis.registry import PUBLIC, SYNTHESIZERS
 
 QUICK = ("calibrated", "simulator", "real", "shuffled")
 WORTH = ("good", "weak", "hopeless")
@@ -89,7 +89,7 @@ def test_an_absurd_epsilon_is_refused(epsilon):
         known(epsilon=epsilon)
 
 
-@pytest.mark.parametrize("method", [name for name in SYNTHESIZERS if name not in ("real", "shuffled", "simulator")])
+@pytest.mark.parametrize("method", [name for name in SYNTHESIZERS if name not in ("real", "shuffled", *PUBLIC)])
 def test_every_method_of_the_registry_can_be_planned_or_says_why_not(method):
     row = advice._row(method, known(), load_config(preset="calibrated"))
     assert row.verdict in (*WORTH, "refused")

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from angioshare.report.content import ReportContent, SourceInfo
+from angioshare.report.content import ReportContent, SourceInfo, SourceKind
 from angioshare.report.glossary import METRICS, Metric
 from angioshare.report.tables import scores
 
@@ -16,6 +16,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#8C6D00")
 """For synthesizers in turn; after Okabe and Ito, told apart by colour-blind readers as well."""
 
 KIND_COLOURS = {"real": "#222222", "simulator": "#E69F00", "shuffled": "#7F7F7F"}
+"""By kind of source; the second that reads nothing of the cohort has a shade of its own."""
+
+UNTAUGHT_COLOUR = "#9C5700"
 
 _LOG_ABOVE = 20.0
 
@@ -136,9 +139,20 @@ def source_colours(sources: Sequence[SourceInfo]) -> dict[str, str]:
     """
     synthesizers = [source.name for source in sources if source.kind == "synthesizer"]
     return {
-        source.name: KIND_COLOURS.get(source.kind) or COLOURS[synthesizers.index(source.name) % len(COLOURS)]
+        source.name: fixed_colour(source.kind, source.synthesizer)
+        or COLOURS[synthesizers.index(source.name) % len(COLOURS)]
         for source in sources
     }
+
+
+def fixed_colour(kind: SourceKind, synthesizer: str) -> str | None:
+    """Colour of what is no synthesizer to be judged; None for one.
+
+    Example:
+        >>> fixed_colour("real", "real"), fixed_colour("simulator", "untaught-reader"), fixed_colour("synthesizer", "")
+        ('#222222', '#9C5700', None)
+    """
+    return UNTAUGHT_COLOUR if synthesizer == "untaught-reader" else KIND_COLOURS.get(kind)
 
 
 def _unique_titles(content: ReportContent) -> dict[str, str]:

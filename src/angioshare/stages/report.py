@@ -21,13 +21,13 @@ from angioshare.stages.maps import read_maps, sites_of
 from angioshare.stages.run import STAGES, Run
 from angioshare.stages.sample import pairs_of
 from angioshare.stages.spending import cohort_statement
-from angioshare.synthesis.registry import synthesizer_class
+from angioshare.synthesis.registry import PUBLIC, synthesizer_class
 
-KINDS: dict[str, SourceKind] = {"real": "real", "simulator": "simulator", "shuffled": "shuffled"}
+KINDS: dict[str, SourceKind] = {"real": "real", "shuffled": "shuffled", **dict.fromkeys(PUBLIC, "simulator")}
 
 MADE_FROM = {
     "real": "real patches of the training subjects",
-    "simulator": "public knowledge alone; the cohort was not read",
+    **dict.fromkeys(PUBLIC, "public knowledge alone; the cohort was not read"),
     "shuffled": "real patches of the training subjects, each with the label of another",
 }
 

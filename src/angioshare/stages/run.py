@@ -29,6 +29,7 @@ from angioshare.errors import SettingsError
 from angioshare.peak import PeakMemory
 from angioshare.records import Record, write_records
 from angioshare.rundir import locked, read_json, write_json
+from angioshare.synthesis.registry import PUBLIC
 
 STAGES = ("prepare", "train", "sample", "segment", "evaluate", "report")
 """The pipeline in order."""
@@ -75,7 +76,7 @@ class Run:
 
     def pairs(self, source: SourceSettings) -> Path:
         """Where the drawn pairs of a source stand: the public side only if they may leave."""
-        side = self.public if source.privacy or source.synthesizer == "simulator" else self.private
+        side = self.public if source.privacy or source.synthesizer in PUBLIC else self.private
         return side / "synthetic" / source.name
 
     def done(self, stage: str, item: str) -> Path:

@@ -32,7 +32,7 @@ from angioshare.rundir import write_json
 from angioshare.stages.lanes import Named, side_by_side
 from angioshare.stages.run import Run
 from angioshare.stages.spending import open_ledger
-from angioshare.synthesis.registry import TRAINED_TOGETHER, build
+from angioshare.synthesis.registry import PUBLIC, TRAINED_TOGETHER, build
 from angioshare.team import Team, join
 from angioshare.types import FloatArray
 
@@ -281,4 +281,4 @@ class _Engines:
 
 def _unprotected_or_public(source: SourceSettings) -> PrivacyStatement:
     released = (f"pairs of {source.shown}",)
-    return public_knowledge(released) if source.synthesizer == "simulator" else without_privacy(released)
+    return public_knowledge(released) if source.synthesizer in PUBLIC else without_privacy(released)

@@ -25,7 +25,11 @@ SYNTHESIZERS: dict[str, tuple[str, str]] = {
     "real": ("angioshare.synthesis.rivals", "RealPairs"),
     "shuffled": ("angioshare.synthesis.rivals", "ShuffledLabels"),
     "simulator": ("angioshare.synthesis.rivals", "SimulatorAlone"),
+    "untaught-reader": ("angioshare.synthesis.untaught", "UntaughtReader"),
 }
+
+PUBLIC = ("simulator", "untaught-reader")
+"""Synthesizers that read nothing of the cohort: epsilon 0."""
 
 
 def synthesizer_class(name: str) -> Any:

@@ -22,23 +22,21 @@ from angioshare.progress import Progress
 from angioshare.protocols import Context, EngineFactory, Schedule
 from angioshare.segmentation.trained import TrainedUnet
 from angioshare.simulator.many import check_site
-from angioshare.synthesis.readers import READER, ReaderSettings, check_levels, first_reader, scans, write_labelled
+from angioshare.synthesis.readers import READER, check_levels, first_reader, scans, write_labelled
 from angioshare.synthesis.rivals import Pairs
 from angioshare.synthesis.taught_training import Teaching
+from angioshare.synthesis.untaught import UntaughtReaderSettings
 
 
-class TaughtReaderSettings(ReaderSettings):
+class TaughtReaderSettings(UntaughtReaderSettings):
     """Settings of the taught reader. None may be chosen by a look at the cohort."""
 
-    first_iterations: int = Field(3_600, ge=1, description="Steps of the reader on simulated pairs.")
     iterations: int = Field(400, ge=1, description="Steps of the reader on real pairs.")
     batch: int = Field(120, ge=1, description="Expected patches in each of them.")
     subjects: int = Field(1, ge=1, description="Expected subjects in each of them, where the unit is the subject.")
     learning_rate: float = Field(3e-3, gt=0, le=1, description="Of Adam, on real pairs.")
     ema: float = Field(0.9, ge=0, lt=1, description="Decay of the moving average of the taught weights, which labels.")
     levels: int = Field(3, ge=0, description="Levels of the reader that learn, from the finest; 0: the last layer.")
-    threshold: float = Field(0.3, gt=0, lt=1, description="A probability above this is labelled as vessel.")
-    label_turns: int = Field(4, ge=1, le=8, description="Turns of a scan whose mean probability it is.")
     crop: int | None = Field(48, ge=1, description="Edge of the window of a patch that a step sees; none: all of it.")
     checkpoint_every: int = Field(10, ge=1, description="Steps between two checkpoints.")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
 from angioshare.privacy.unit import PrivacyUnit
-from angioshare.report.scoreplot import COLOURS, KIND_COLOURS
+from angioshare.report.scoreplot import COLOURS, fixed_colour
 from angioshare.report.study.charts import Axis, spaced
 from angioshare.report.study.content import Setting, StudyContent, in_order
 
@@ -36,7 +36,7 @@ def colours(content: StudyContent) -> dict[str, str]:
     found: dict[str, str] = {}
     taken: dict[str, str] = {}
     for setting in in_order(content.settings):
-        fixed = KIND_COLOURS.get(setting.kind)
+        fixed = fixed_colour(setting.kind, setting.synthesizer)
         key = setting.family if setting.role == "private" else setting.name
         found[setting.name] = fixed or taken.setdefault(key, _TURN[len(taken) % len(_TURN)])
     return found
@@ -56,7 +56,8 @@ def side_by_side(settings: Sequence[Setting]) -> tuple[Axis, dict[str, float]]:
     labels = {}
     for setting in settings:
         told = setting.role == "private" and setting.noise_multiplier is not None
-        first = setting.noise_shown if told else SHORT.get(setting.role, "?")
+        without = "untaught" if setting.synthesizer == "untaught-reader" else SHORT.get(setting.role, "?")
+        first = setting.noise_shown if told else without
         labels[setting.name] = "\n".join([first, *(epsilon_label(setting.epsilon(unit)) for unit in UNITS)])
     places = {setting.name: float(position) for position, setting in enumerate(settings)}
     ticks = tuple((places[setting.name], labels[setting.name]) for setting in settings)

@@ -134,9 +134,11 @@ def _bar(content: StudyContent, setting: Setting, site: str) -> Bar | None:
         bars.append(Bar(dice=plain / 2, reason=f"half of the Dice without privacy ({plain:.3f})"))
     for role, reason in (("simulator", "the Dice of the simulator, which costs no privacy"),
                          ("shuffled", "the Dice of real patches with shuffled labels")):  # fmt: skip
-        means = [mean for one in content.settings if one.role == role for mean in content.seed_means(one, "dice", site)]
-        if means and (bars or role == "simulator"):
-            bars.append(Bar(dice=fmean(means), reason=reason))
+        found = [
+            means for one in content.settings if one.role == role and (means := content.seed_means(one, "dice", site))
+        ]
+        if found and (bars or role == "simulator"):
+            bars.append(Bar(dice=max(map(fmean, found)), reason=reason))
     return max(bars, key=lambda bar: bar.dice, default=None)
 
 

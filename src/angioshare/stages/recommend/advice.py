@@ -13,12 +13,12 @@ from angioshare.progress import Progress, SilentProgress
 from angioshare.simulator.prior import Known as Protocol
 from angioshare.simulator.prior import prior_of
 from angioshare.stages.recommend.known import Known, known_of, parted
-from angioshare.stages.recommend.plans import BASE, PRIOR, planned
+from angioshare.stages.recommend.plans import BASE, PRIOR, planned, untaught
 from angioshare.stages.recommend.rows import Advice, Row
-from angioshare.stages.recommend.rules import PUBLIC, RIVALS, judged, place
-from angioshare.stages.recommend.times import seconds, simulating
+from angioshare.stages.recommend.rules import RIVALS, judged, place
+from angioshare.stages.recommend.times import reading, seconds, simulating
 from angioshare.stages.recommend.words import expect, reason
-from angioshare.synthesis.registry import SYNTHESIZERS, synthesizer_class
+from angioshare.synthesis.registry import PUBLIC, SYNTHESIZERS, synthesizer_class
 from angioshare.synthesis.simulated import ProtocolSettings
 
 
@@ -89,21 +89,28 @@ def _begin(
 
 def _row(method: str, known: Known, base: Config) -> Row:
     """Judge one method."""
-    if method == PUBLIC:
-        source = next(source for source in base.sources if source.synthesizer == PUBLIC)
-        return Row(
-            method=method,
-            verdict="public",
-            reason="It reads nothing private and costs no epsilon: whatever stands below it has not earned its own.",
-            statement=public_knowledge((f"pairs of {source.shown}",)),
-            seconds=simulating(source.settings.get("subjects", 1), source.settings.get("extent", 1.0)),
-        )
+    if method in PUBLIC:
+        return _free(method, base)
     try:
         one = planned(method, known, base)
         verdict = judged(method, one.noise)
     except AngioShareError as error:
         return Row(method=method, verdict="refused", reason=str(error))
     return Row(method=method, verdict=verdict, reason=reason(one, verdict), planned=one, seconds=seconds(one))
+
+
+def _free(method: str, base: Config) -> Row:
+    """What is to be said of a method that reads nothing private."""
+    if method == "untaught-reader":
+        source, size, per_subject = untaught(base), base.patches.size, base.patches.per_subject
+        needed = reading(synthesizer_class(method).Settings.model_validate(source.settings), size, per_subject)
+        why = "It reads nothing private either: the simulator's scans, labelled by a U-Net that has seen nothing else."
+    else:
+        source = next(source for source in base.sources if source.synthesizer == method)
+        needed = simulating(source.settings.get("subjects", 1), source.settings.get("extent", 1.0))
+        why = "It reads nothing private and costs no epsilon: whatever stands below it has not earned its own."
+    statement = public_knowledge((f"pairs of {source.shown}",))
+    return Row(method=method, verdict="public", reason=why, statement=statement, seconds=needed)
 
 
 def _with_statement(row: Row) -> Row:
@@ -126,6 +133,8 @@ def _config(first: Row, base: Config, later: list[str], protocol: Protocol | Non
             chosen.append(source)
         elif first.planned is not None:
             chosen.append(first.planned.source)
+        elif first.method == "untaught-reader":
+            chosen.append(untaught(base))
     chosen = [_told(source, protocol) for source in chosen] if protocol else chosen
     config = base.model_copy(update={"sources": tuple(chosen), "title": f"Recommended: {first.method}"})
     return parse_config(to_toml(config), name="recommended settings", changes=later)

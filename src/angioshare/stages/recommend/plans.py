@@ -132,19 +132,33 @@ def _planned(method: str, unit: PrivacyUnit, settings: dict[str, Any], known: Kn
     schedule = made.schedule()
     if schedule.steps == 0:
         raise SettingsError("it has no private step, so it has no differential privacy")
-    pairs = next(source.pairs for source in base.sources if source.synthesizer == BASE)
     title = f"{method}, epsilon {known.epsilon:g} per {known.unit}"
     source = SourceSettings(
         name=method,
         title=title,
         synthesizer=method,
-        pairs=pairs,
+        pairs=_pairs(base),
         settings=settings,
         privacy=PrivacySettings(unit=unit, epsilon=known.epsilon, delta=known.delta_value),
     )
     crowd = _teachers(settings, known, unit) if method == "pate-gan" else 1.0
     one = Planned(known, source, schedule, made.work(), base.patches.size, crowd)
     return one if unit == known.unit else _by_subject(one)
+
+
+def untaught(base: Config) -> SourceSettings:
+    """A reader of simulated pairs alone, with as many scans as a taught one."""
+    return SourceSettings(
+        name="untaught-reader",
+        title="Untaught reader",
+        synthesizer="untaught-reader",
+        pairs=_pairs(base),
+        settings=_scans(),
+    )
+
+
+def _pairs(base: Config) -> int:
+    return next(source.pairs for source in base.sources if source.synthesizer == BASE)
 
 
 def _by_subject(one: Planned) -> Planned:

@@ -127,8 +127,8 @@ RULES: dict[str, Rule] = {
 
 _UNKNOWN = Rule(good=0.0, hopeless=0.01, why="There is no rule for it here.")
 
-PUBLIC = "simulator"
-"""What reads nothing private; it stands between what is worth its epsilon and what is not."""
+FREE = ("simulator", "untaught-reader")
+"""What reads nothing private, the better first; it stands between what is worth its epsilon and what is not."""
 
 RIVALS = ("real", "shuffled")
 """No methods at all: ceiling and floor."""
@@ -172,7 +172,7 @@ def place(method: str, verdict: Verdict) -> tuple[int, int]:
         "hopeless": 5,
         "refused": 6,
     }[verdict]
-    order = [*RULES]
+    order = [*RULES, *FREE]
     return group, order.index(method) if method in order else len(order)
 
 

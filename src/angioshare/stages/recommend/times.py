@@ -62,26 +62,35 @@ def seconds(one: Planned) -> float | None:
     return float(patches * CRITIC_S * area * (s.features / 16) ** _WIDTH + subjects * SIMULATED_S)
 
 
+def reading(s: ReaderSettings, size: int, patches_per_subject: int) -> float:
+    """Simulated scans, the reader's first training, and labels, on one core.
+
+    Example:
+        >>> round(reading(ReaderSettings(first_iterations=1_000), 96, 600) / 60)
+        11
+    """
+    first = s.first_iterations * s.first_batch * UNET_S * (size / 96) ** 2
+    labels = _labelling(s, size, patches_per_subject)
+    return float(simulating(s.simulated_subjects, s.extent) + (s.channels[0] / 8) ** _WIDTH * (first + labels))
+
+
 def _teaching(one: Planned) -> float:
-    """Simulated scans, the reader's first training, its teaching, and labels."""
+    """What a reader takes untaught, and its teaching."""
     s = synthesizer_class("taught-reader").Settings.model_validate(one.source.settings)
-    width = (s.channels[0] / 8) ** _WIDTH
-    first = s.first_iterations * s.first_batch * UNET_S * (one.size / 96) ** 2
     taught = s.iterations * s.batch * TAUGHT_S * (min(s.crop or one.size, one.size) / 96) ** 2
-    return float(simulating(s.simulated_subjects, s.extent) + width * (first + taught + _labelling(one, s)))
+    return reading(s, one.size, one.known.patches_per_subject) + float((s.channels[0] / 8) ** _WIDTH * taught)
 
 
 def _steering(one: Planned) -> float:
     """Lessons: simulated sites, the first reader, a move for each; then a move for each subject, scans, labels."""
     s = synthesizer_class("steered-reader").Settings.model_validate(one.source.settings)
-    simulated = simulating(s.lessons, s.lesson_extent) + simulating(s.simulated_subjects, s.extent)
-    moves = (s.lessons + one.known.subjects) * s.move_iterations * s.move_batch
-    trained = s.first_iterations * s.first_batch + moves
-    read = trained * UNET_S * (one.size / 96) ** 2 + _labelling(one, s)
-    return float(simulated + read * (s.channels[0] / 8) ** _WIDTH)
+    moved = (s.lessons + one.known.subjects) * s.move_iterations * s.move_batch
+    moves = (s.channels[0] / 8) ** _WIDTH * moved * UNET_S * (one.size / 96) ** 2
+    rest = reading(s, one.size, one.known.patches_per_subject)
+    return float(simulating(s.lessons, s.lesson_extent) + moves + rest)
 
 
-def _labelling(one: Planned, s: ReaderSettings) -> float:
+def _labelling(s: ReaderSettings, size: int, patches_per_subject: int) -> float:
     """Each patch of the simulated scans, read in each of its turns by a reader of the narrowest widths."""
-    patches = s.simulated_subjects * s.extent * one.known.patches_per_subject
-    return patches * s.label_turns * READ_S * (one.size / 96) ** 2
+    patches = s.simulated_subjects * s.extent * patches_per_subject
+    return patches * s.label_turns * READ_S * (size / 96) ** 2

@@ -8,7 +8,7 @@ from angioshare.privacy.unit import rounded_up
 from angioshare.stages.recommend.known import Known
 from angioshare.stages.recommend.plans import BASE, Planned
 from angioshare.stages.recommend.rows import Row
-from angioshare.stages.recommend.rules import PUBLIC, Verdict, rule_of, told
+from angioshare.stages.recommend.rules import Verdict, rule_of, told
 
 _NOBODY = 20.0
 """An epsilon beyond which a statement protects nobody."""
@@ -41,7 +41,7 @@ def expect(rows: Sequence[Row], known: Known, config: Config) -> tuple[str, ...]
             f"The release tells about {told(first.planned.signal):.0%} of what tells one site from another; the rest "
             "stays as wide as the prior. What the simulator cannot draw, no release can teach it."
         )
-    elif first.method == PUBLIC:
+    elif first.verdict == "public":
         found.append(
             "What this budget buys drowns in its noise. The simulator gives as much for no epsilon: keep the budget."
         )
