@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -15,6 +16,11 @@ TINY = """
 [simulator]
 site = "demo-1"
 subjects = 1
+[untaught-reader]
+site = "demo-1"
+simulated_subjects = 1
+channels = [2, 4]
+first_iterations = 3
 [wgan]
 features = 2
 z = 4
@@ -83,13 +89,22 @@ def test_the_table_holds_every_finished_row_and_says_what_is_not_to_be_had(bench
     assert benchmark.main(arguments(place, "--collate", "--json", "--write", str(page))) == 0
     found = json.loads(capsys.readouterr().out)
     rows = {row["setting"]: row for row in found["rows"]}
-    assert list(rows) == ["real", "simulator", "shuffled", "wgan", "wgan-patch-8"]
+    assert list(rows) == ["real", "simulator", "untaught-reader", "shuffled", "wgan", "wgan-patch-8"]
     assert found["missing"] == ["wgan-seed2"]
     assert found["refused"]["Private evolution (patch), epsilon 8"]
     private = rows["wgan-patch-8"]
     assert 0 < private["epsilon"]["patch"] <= 8 < private["epsilon"]["subject"]
     assert rows["real"]["epsilon"] == {"patch": None, "subject": None}
-    assert rows["simulator"]["epsilon"] == {"patch": 0, "subject": 0}
+    for free in ("simulator", "untaught-reader"):
+        assert rows[free]["epsilon"] == {"patch": 0, "subject": 0}
+    said = "\n".join(found["verdicts"])
+    assert "**Untaught reader**, A: " in said
+    for rival in ("simulator alone", "untaught reader"):
+        assert re.search(rf"\*\*WGAN as published \(patch\)\*\*, B: .*beat.* the {rival} at epsilon 8", said)
+    assert not re.search("Untaught reader.*the untaught reader", said)
+    assert re.search("Untaught reader.*at epsilon 0 ", said)
+    public = finished / "study" / "points" / "untaught-reader-seed1" / "public" / "synthetic" / "untaught-reader"
+    assert public.is_dir()  # it may leave: nothing private was read
     assert set(private["sites"]) == {"A", "B"}
     assert private["sites"]["B"]["dice"]["seeds"] == 2
     assert private["sites"]["A"]["minus_simulator"]["subjects"] == 2
@@ -116,7 +131,7 @@ def test_tables_of_two_runs_stand_on_one_page(benchmark, place, finished):
 def test_every_method_stands_beside_its_rivals_and_only_what_a_method_offers_is_planned(benchmark, place):
     options = benchmark.read_options(["--cohort", str(place / "A"), "--out", str(place / "plan")])
     names = [cell.name for cell in benchmark.cells_of(options)]
-    assert names[:4] == ["real", "simulator", "shuffled", "wgan"]
+    assert names[:5] == ["real", "simulator", "untaught-reader", "shuffled", "wgan"]
     assert {"calibrated", "calibrated-subject-0p5", "wgan-patch-3", "wgan-pretrained-subject-8"} <= set(names)
     assert len(names) == len(set(names))
     base = benchmark.settings_of(options, benchmark.cells_of(options))
@@ -132,7 +147,8 @@ def test_named_cells_stand_beside_the_rivals_alone(benchmark, place, capsys):
     given = ["--cohort", str(place / "A"), "--out", str(place / "plan"), "--cells"]
     options = benchmark.read_options([*given, "calibrated:subject:1", "calibrated:patch:0.5", "wgan"])
     names = [cell.name for cell in benchmark.cells_of(options)]
-    assert names == ["real", "simulator", "shuffled", "calibrated-subject-1", "calibrated-patch-0p5", "wgan"]
+    rivals = ["real", "simulator", "untaught-reader", "shuffled"]
+    assert names == [*rivals, "calibrated-subject-1", "calibrated-patch-0p5", "wgan"]
     with pytest.raises(SystemExit):
         benchmark.read_options([*given, "calibrated:person:1"])
     assert "METHOD:UNIT:EPSILON" in capsys.readouterr().err
@@ -155,9 +171,9 @@ def test_one_command_does_what_is_missing_and_a_second_one_nothing_more(benchmar
         done = subprocess.run(call, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         found = json.loads(done.stdout)
-        assert (found["missing"], len(found["rows"])) == ([], 4)
+        assert (found["missing"], len(found["rows"])) == ([], 5)
         return {path: path.stat().st_mtime_ns for path in (place / "whole").rglob("done/*/*.json")}
 
     first = finished_work()
-    assert len(first) == 4 * 5
+    assert len(first) == 5 * 5
     assert finished_work() == first

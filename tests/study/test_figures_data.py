@@ -16,7 +16,7 @@ from angioshare.report.study.draw import chart_figure
 from angioshare.report.study.fidelity import figure_6, figure_8, networks
 from angioshare.report.study.hover import chart_spec
 from angioshare.report.study.pictures import figure_2, figure_4, heading, sampled, strictest, viewed
-from angioshare.report.study.places import along, epsilon_label, place, side_by_side
+from angioshare.report.study.places import along, colours, epsilon_label, place, side_by_side
 from angioshare.report.study.scores import figure_3, figure_5
 from angioshare.report.study.tradeoff import figure_tradeoff
 
@@ -153,6 +153,16 @@ def test_both_epsilons_stand_below_every_place(study):
     labels = [label.split("\n") for _, label in axis.ticks]
     assert labels[0] == ["2", "1", "1,000"]
     assert labels[-2:] == [["real", "∞", "∞"], ["simulator", "0", "0"]]
+
+
+def test_two_that_cost_no_privacy_are_told_apart(study):
+    alone = next(one for one in study.settings if one.role == "simulator")
+    reader = replace(alone, name="reader", title="Untaught reader", synthesizer="untaught-reader")
+    both = [alone, reader]
+    labels = [label.split("\n")[0] for _, label in side_by_side(both)[0].ticks]
+    assert labels == ["simulator", "untaught"]
+    shades = colours(replace(study, settings=[*study.settings, reader]))
+    assert len({shades["reader"], shades[alone.name], shades["real"]}) == 3
 
 
 @pytest.mark.parametrize("epsilon", [0.0123456, 3.14159, 999.4, 99_999.0, 123_456.7, 4.0001e7, 9.999e9])

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from made_study import RIVALS, SITES, a_setting, made_study, with_records
 
+from angioshare.privacy.unit import public_knowledge
 from angioshare.report.study.threshold import thresholds
 from angioshare.report.study.words import study_words, threshold_words
 
@@ -51,6 +52,17 @@ def test_the_bar_is_the_highest_of_three(changes, dice, reason):
     bar = at_home(made_study(rivals=rivals(**changes))).bar
     assert bar.dice == pytest.approx(dice, abs=0.01)
     assert reason in bar.reason
+
+
+def test_of_two_that_cost_no_privacy_the_better_one_is_the_bar():
+    study = made_study(rivals=rivals(untaught=0.55))
+    settings = [
+        replace(one, kind="simulator", synthesizer="untaught-reader", statement=public_knowledge(("pairs",)))
+        if one.name == "untaught" else one
+        for one in study.settings
+    ]  # fmt: skip
+    bar = at_home(replace(study, settings=settings)).bar
+    assert bar.dice == pytest.approx(0.55, abs=0.01)
 
 
 def test_without_anything_to_hold_against_there_is_no_threshold():
