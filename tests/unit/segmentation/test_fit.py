@@ -76,6 +76,33 @@ def test_training_leaves_the_callers_random_stream_alone():
     assert torch.equal(torch.rand(3), expected)
 
 
+def flushed() -> bool:
+    return float(torch.tensor(1e-39) * 1) == 0
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+def test_denormals_are_taken_for_0_while_training_and_only_then(monkeypatch, breaks):
+    """What accounts for privacy in this process later must have its smallest numbers."""
+    seen = []
+
+    def watched(probability, label):
+        seen.append(flushed())
+        if breaks:
+            raise AngioShareError("stop")
+        return soft_dice_loss(probability, label)
+
+    monkeypatch.setattr(fit, "soft_dice_loss", watched)
+    assert not flushed()
+    if breaks:
+        with pytest.raises(AngioShareError, match="stop"):
+            train()
+    else:
+        train()
+    assert seen
+    assert all(seen)
+    assert not flushed()
+
+
 def test_dropout_is_off_after_training():
     trained = train(QUICK.model_copy(update={"dropout": 0.5}))
     image = bright_lines().image

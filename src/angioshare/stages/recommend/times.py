@@ -13,7 +13,7 @@ _FIXED = 0.1
 CRITIC_S = 0.01
 """Seconds of one core for one drawn patch of 96 x 96, and one synthetic beside it, in a private critic of width 16."""
 
-UNET_S = 0.02
+UNET_S = 0.0075
 """Seconds of one core for a patch of 96 x 96 in a step of a U-Net of widths 8 to 128."""
 
 TAUGHT_S = 0.038
