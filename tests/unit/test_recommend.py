@@ -159,7 +159,7 @@ def test_a_steered_reader_stands_behind_the_simulator_until_a_cohort_has_shown_i
         assert [row.method for row in found.rows] == ["simulator", "steered-reader"]
         assert found.rows[1].verdict == verdict
         assert found.rows[1].planned.source.settings["simulated_subjects"] == 144
-        assert 1200 < found.rows[1].seconds < 3600
+        assert 600 < found.rows[1].seconds < 3600
 
 
 def test_networks_are_hopeless_for_a_dozen_subjects(cohort):

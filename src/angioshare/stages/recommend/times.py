@@ -67,7 +67,7 @@ def reading(s: ReaderSettings, size: int, patches_per_subject: int) -> float:
 
     Example:
         >>> round(reading(ReaderSettings(first_iterations=1_000), 96, 600) / 60)
-        11
+        8
     """
     first = s.first_iterations * s.first_batch * UNET_S * (size / 96) ** 2
     labels = _labelling(s, size, patches_per_subject)
