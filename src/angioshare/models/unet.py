@@ -101,12 +101,21 @@ def open_levels(unet: HalfUnet, levels: int) -> int:
         >>> open_levels(HalfUnet((2, 4, 4), seed=1), 0), open_levels(HalfUnet((2, 4, 4), seed=1), 1)
         (3, 209)
     """
-    if not 0 <= levels <= len(unet.down):
-        raise SettingsError(f"levels={levels}: the U-Net has {len(unet.down)} levels; take 0 to {len(unet.down)}")
+    check_levels(unet, levels)
     unet.requires_grad_(False)
     for part in (*list(unet.down)[:levels], *list(unet.up)[:levels], unet.last):
         part.requires_grad_(True)
     return sum(weight.numel() for weight in opened(unet))
+
+
+def check_levels(unet: HalfUnet, levels: int) -> None:
+    """Refuse levels that a U-Net does not have.
+
+    Raises:
+        SettingsError: There are fewer.
+    """
+    if not 0 <= levels <= len(unet.down):
+        raise SettingsError(f"levels={levels}: the U-Net has {len(unet.down)} levels; take 0 to {len(unet.down)}")
 
 
 def opened(unet: HalfUnet) -> list[nn.Parameter]:

@@ -38,13 +38,15 @@ RELEASE = "release.json"
 class SteeredReaderSettings(ReaderSettings):
     """Settings of the steered reader. None may be chosen by a look at the cohort."""
 
-    lessons: int = Field(96, ge=2, le=10_000, description="Simulated sites that teach the reader and the directions.")
+    first_iterations: int = Field(6_000, ge=1, description="Steps of the reader on the pairs of all simulated sites.")
+    lessons: int = Field(144, ge=2, le=10_000, description="Simulated sites that teach the reader and the directions.")
     lesson_extent: float = Field(0.25, gt=0, le=1, description="Share of its slices that is simulated of each of them.")
     numbers: int = Field(8, ge=1, le=MOST_NUMBERS, description="Directions along which the cohort may move the reader.")
-    levels: int = Field(1, ge=0, description="Levels of the reader that move, from the finest; 0: the last layer.")
-    move_iterations: int = Field(40, ge=1, description="Steps that a reader is trained further on one subject.")
-    move_batch: int = Field(8, ge=1, description="Patches in each of them.")
-    move_learning_rate: float = Field(3e-3, gt=0, le=1, description="Of Adam, in these steps.")
+    levels: int = Field(1, ge=0, description="Levels of the reader with gains, from the finest; 0: the last layer.")
+    move_iterations: int = Field(300, ge=1, description="Steps in which one subject's gains are found.")
+    move_batch: int = Field(16, ge=1, description="Windows in each of them, one of a patch.")
+    move_crop: int = Field(48, ge=1, description="Edge of a window in pixels, at most that of a patch.")
+    move_learning_rate: float = Field(1e-2, gt=0, le=1, description="Of Adam, in these steps.")
 
 
 class SteeredReader:
@@ -117,7 +119,13 @@ class SteeredReader:
 
     def _moving(self) -> Moving:
         s = self._settings
-        return Moving(steps=s.move_iterations, batch=s.move_batch, learning_rate=s.move_learning_rate, levels=s.levels)
+        return Moving(
+            steps=s.move_iterations,
+            batch=s.move_batch,
+            crop=s.move_crop,
+            learning_rate=s.move_learning_rate,
+            levels=s.levels,
+        )
 
     def _vectors(
         self, patches: PatchSet, reader: TrainedUnet, directions: Directions, progress: Progress

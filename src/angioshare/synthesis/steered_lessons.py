@@ -10,8 +10,6 @@ None of it depends on the cohort, the run, its epsilon or its seed, so it is mad
 import hashlib
 import os
 import shutil
-from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
@@ -20,13 +18,14 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from torch import Tensor
 
 import angioshare.models
 import angioshare.patches
 import angioshare.segmentation
 import angioshare.simulator
 from angioshare.errors import BusyError, DataError
-from angioshare.models.unet import open_levels, opened
+from angioshare.models.gains import Gains, with_gains
 from angioshare.parallel import run_jobs
 from angioshare.patches.extract import PatchSettings
 from angioshare.patches.patchset import PatchSet
@@ -34,7 +33,7 @@ from angioshare.patches.store import open_store, write_store
 from angioshare.progress import Progress
 from angioshare.rng import seed_for, stream
 from angioshare.rundir import atomic_path, locked
-from angioshare.segmentation.fit import batches, soft_dice_loss
+from angioshare.segmentation.fit import batches, flushed_denormals, soft_dice_loss
 from angioshare.segmentation.folded import folded_forward
 from angioshare.segmentation.settings import UnetSettings
 from angioshare.segmentation.trained import TrainedUnet
@@ -50,7 +49,7 @@ from angioshare.types import FloatArray
 DIRECTIONS = "directions.safetensors"
 """File of the directions, beside the first reader."""
 
-MOST_NUMBERS = 16
+MOST_NUMBERS = 32
 """Directions that are kept; a run takes as many of the first as it asks for."""
 
 _SEED = 1
@@ -69,57 +68,58 @@ class Moving:
 
     Attributes:
         steps: Steps of Adam on the soft Dice.
-        batch: Patches in each.
+        batch: Windows in each; one for all of them, of one patch each.
+        crop: Edge of a window in pixels, at most that of a patch.
         learning_rate: Of Adam.
-        levels: How many levels move, see `models.unet.open_levels`: all weights would mostly move at random.
+        levels: How many levels have gains, see `models.gains`: all weights would mostly move at random.
     """
 
     steps: int
     batch: int
+    crop: int
     learning_rate: float
     levels: int
 
     def move(self, reader: TrainedUnet, patches: PatchSet) -> FloatArray:
-        """The change (D,) of the weights that move, averaged over the second half of the steps; zeros without patches.
+        """The gains and shifts (D,) that it ends with, a mean over the second half of the steps; zeros without patches.
 
         Guarantees:
             It depends on the reader and these patches alone: the seed is the same for every subject. Nothing is raised,
             since that would reveal something; a training that breaks down gives numbers that are not finite.
         """
-        unet = deepcopy(reader.network)
-        open_levels(unet, self.levels)
-        weights = opened(unet)
-        before, total, kept = flat(weights), np.zeros(0, np.float32), range(self.steps // 2, self.steps)
+        gains = Gains(reader.network, self.levels, folded_forward)
+        total, kept = np.zeros_like(gains.flat()), range(self.steps // 2, self.steps)
         if len(patches) == 0:
-            return np.zeros_like(before)
-        optimiser = torch.optim.Adam(weights, lr=self.learning_rate)
-        settings, device = UnetSettings(batch=self.batch), weights[0].device
-        for step, (image, label) in enumerate(batches(patches, settings, _SEED, self.steps)):
-            found = folded_forward(unet, reader.standardised(image.to(device)))
-            loss = soft_dice_loss(found, label.to(device))
-            optimiser.zero_grad()
-            torch.autograd.backward(loss)
-            optimiser.step()
-            if step in kept:
-                total = flat(weights) + (total if step > kept[0] else 0)
-        return np.asarray(total / len(kept) - before, np.float32)
+            return total
+        optimiser = torch.optim.Adam([gains.values], lr=self.learning_rate)
+        settings, device, corners = (
+            UnetSettings(batch=self.batch),
+            gains.values.device,
+            stream(_SEED, "readers", "crop"),
+        )
+        with flushed_denormals():
+            for step, pairs in enumerate(batches(patches, settings, _SEED, self.steps)):
+                image, label = (part.to(device) for part in self._window(pairs, corners))
+                loss = soft_dice_loss(gains(reader.standardised(image)), label)
+                optimiser.zero_grad()
+                torch.autograd.backward(loss)
+                optimiser.step()
+                if step in kept:
+                    total += gains.flat()
+        return np.asarray(total / len(kept), np.float32)
 
     def moved(self, reader: TrainedUnet, move: FloatArray) -> TrainedUnet:
-        """Add a move (D,) to the weights that move, in place, and return the reader."""
-        open_levels(reader.network, self.levels)
-        first = 0
-        with torch.no_grad():
-            for weight in opened(reader.network):
-                part = move[first : first + weight.numel()].reshape(weight.shape)
-                weight.add_(torch.from_numpy(part).to(weight.device))
-                first += weight.numel()
-        reader.network.requires_grad_(False)
+        """Give a reader the gains and shifts (D,), in place, and return it."""
+        with_gains(reader.network, self.levels, move)
         return reader
 
-
-def flat(weights: Sequence[torch.nn.Parameter]) -> FloatArray:
-    """All weights in a row (D,), float32."""
-    return np.concatenate([weight.detach().cpu().numpy().ravel() for weight in weights])
+    def _window(self, pairs: tuple[Tensor, Tensor], corners: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """The same window of all images and labels (n, 1, h, w)."""
+        image, label = pairs
+        edge = min(self.crop, image.shape[-1])
+        top, left = corners.integers(0, image.shape[-1] - edge + 1, 2)
+        window = (..., slice(top, top + edge), slice(left, left + edge))
+        return image[window], label[window]
 
 
 @dataclass(frozen=True, kw_only=True)
