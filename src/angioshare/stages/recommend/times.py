@@ -85,7 +85,7 @@ def _steering(one: Planned) -> float:
     """Lessons: simulated sites, the first reader, a move for each; then a move for each subject, scans, labels."""
     s = synthesizer_class("steered-reader").Settings.model_validate(one.source.settings)
     moved = (s.lessons + one.known.subjects) * s.move_iterations * s.move_batch
-    moves = (s.channels[0] / 8) ** _WIDTH * moved * UNET_S * (one.size / 96) ** 2
+    moves = (s.channels[0] / 8) ** _WIDTH * moved * UNET_S * (min(s.move_crop, one.size) / 96) ** 2
     rest = reading(s, one.size, one.known.patches_per_subject)
     return float(simulating(s.lessons, s.lesson_extent) + moves + rest)
 
