@@ -41,7 +41,9 @@ class SteeredReaderSettings(ReaderSettings):
     first_iterations: int = Field(6_000, ge=1, description="Steps of the reader on the pairs of all simulated sites.")
     lessons: int = Field(144, ge=2, le=10_000, description="Simulated sites that teach the reader and the directions.")
     lesson_extent: float = Field(0.25, gt=0, le=1, description="Share of its slices that is simulated of each of them.")
-    numbers: int = Field(16, ge=1, le=MOST_NUMBERS, description="Directions along which the cohort may move the reader.")
+    numbers: int = Field(
+        16, ge=1, le=MOST_NUMBERS, description="Directions along which the cohort may move the reader."
+    )
     levels: int = Field(1, ge=0, description="Levels of the reader with gains, from the finest; 0: the last layer.")
     move_iterations: int = Field(300, ge=1, description="Steps in which one subject's gains are found.")
     move_batch: int = Field(16, ge=1, description="Windows in each of them, one of a patch.")

@@ -92,11 +92,8 @@ class Moving:
         if len(patches) == 0:
             return total
         optimiser = torch.optim.Adam([gains.values], lr=self.learning_rate)
-        settings, device, corners = (
-            UnetSettings(batch=self.batch),
-            gains.values.device,
-            stream(_SEED, "readers", "crop"),
-        )
+        settings, device = UnetSettings(batch=self.batch), gains.values.device
+        corners = stream(_SEED, "readers", "crop")
         with flushed_denormals():
             for step, pairs in enumerate(batches(patches, settings, _SEED, self.steps)):
                 image, label = (part.to(device) for part in self._window(pairs, corners))

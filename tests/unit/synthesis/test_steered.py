@@ -123,7 +123,8 @@ def test_a_move_changes_the_finest_level_alone_and_leaves_the_reader_as_it_was(r
     }
 
 
-def test_a_move_lowers_the_loss_of_its_subject(real):
+@pytest.mark.parametrize("crop", [8, 16, 99])
+def test_a_move_lowers_the_loss_of_its_subject_whatever_the_window(real, crop):
     reader, rows = reader_of(), rows_of(real, 0)
     image, label = torch.from_numpy(rows.image)[:, None], torch.from_numpy(rows.label)[:, None].float()
 
@@ -132,7 +133,7 @@ def test_a_move_lowers_the_loss_of_its_subject(real):
             return float(soft_dice_loss(reader.network(reader.standardised(image)), label))
 
     before = loss()
-    moving = Moving(steps=60, batch=6, crop=16, learning_rate=3e-2, levels=2)
+    moving = Moving(steps=60, batch=6, crop=crop, learning_rate=3e-2, levels=2)
     moving.moved(reader, moving.move(reader, rows))
     assert loss() < before - 0.05
 
