@@ -63,6 +63,7 @@ def test_of_two_that_cost_no_privacy_the_better_one_is_the_bar():
     ]  # fmt: skip
     bar = at_home(replace(study, settings=settings)).bar
     assert bar.dice == pytest.approx(0.55, abs=0.01)
+    assert bar.reason == "the Dice of the untaught reader, which costs no privacy"
 
 
 def test_without_anything_to_hold_against_there_is_no_threshold():

@@ -12,7 +12,8 @@ from angioshare.report.study.content import Setting, StudyContent
 DEFINITION = (
     "A private setting is usable at a site if the Dice of its segmenters, mean over subjects and then over seeds, lies "
     "above the bar. The bar is the highest of three: half of the Dice without privacy (the same synthesizer without "
-    "noise), the Dice of the simulator, which costs no privacy, and the Dice of real patches with shuffled labels. The "
+    "noise), the best Dice of what costs no privacy (simulator, untaught reader), and the Dice of real patches with "
+    "shuffled labels. The "
     "threshold is the largest noise multiplier up to which every setting is usable."
 )
 
@@ -132,13 +133,18 @@ def _bar(content: StudyContent, setting: Setting, site: str) -> Bar | None:
     plain = reference(content, setting, site)
     if plain is not None:
         bars.append(Bar(dice=plain / 2, reason=f"half of the Dice without privacy ({plain:.3f})"))
-    for role, reason in (("simulator", "the Dice of the simulator, which costs no privacy"),
-                         ("shuffled", "the Dice of real patches with shuffled labels")):  # fmt: skip
+    for role in ("simulator", "shuffled"):
         found = [
-            means for one in content.settings if one.role == role and (means := content.seed_means(one, "dice", site))
+            (fmean(means), one.synthesizer)
+            for one in content.settings
+            if one.role == role and (means := content.seed_means(one, "dice", site))
         ]
         if found and (bars or role == "simulator"):
-            bars.append(Bar(dice=max(map(fmean, found)), reason=reason))
+            dice, best = max(found)
+            free = f"the Dice of the {best.replace('-', ' ')}, which costs no privacy"
+            bars.append(
+                Bar(dice=dice, reason=free if role == "simulator" else "the Dice of real patches with shuffled labels")
+            )
     return max(bars, key=lambda bar: bar.dice, default=None)
 
 
