@@ -151,15 +151,20 @@ def test_thousands_of_patches_teach_a_reader_and_a_dozen_subjects_do_not(cohort,
     )
 
 
-def test_a_steered_reader_stands_behind_the_simulator_until_a_cohort_has_shown_it(cohort, monkeypatch):
-    methods = {name: SYNTHESIZERS[name] for name in ("steered-reader", "simulator")}
+def test_a_steered_reader_comes_first_for_a_dozen_people_where_a_cohort_has_shown_it(cohort, monkeypatch):
+    methods = {name: SYNTHESIZERS[name] for name in ("calibrated", "steered-reader", "simulator")}
     monkeypatch.setattr(advice, "SYNTHESIZERS", methods)
-    for epsilon, verdict in ((1.0, "hopeless"), (3.0, "good")):
-        found = advise(cohort, epsilon=epsilon, unit="subject")
-        assert [row.method for row in found.rows] == ["simulator", "steered-reader"]
-        assert found.rows[1].verdict == verdict
-        assert found.rows[1].planned.source.settings["simulated_subjects"] == 144
-        assert 600 < found.rows[1].seconds < 3600
+    found = advise(cohort, epsilon=3.0, unit="subject")
+    assert [(row.method, row.verdict) for row in found.rows][:2] == [
+        ("steered-reader", "good"),
+        ("simulator", "public"),
+    ]
+    assert found.rows[0].planned.source.settings["simulated_subjects"] == 144
+    assert 1200 < found.rows[0].seconds < 5400
+    assert "steered-reader" in [source.synthesizer for source in found.config.sources]
+    found = advise(cohort, epsilon=1.0, unit="subject")
+    assert found.rows[0].method == "simulator"
+    assert {row.verdict for row in found.rows[1:]} == {"hopeless"}
 
 
 def test_networks_are_hopeless_for_a_dozen_subjects(cohort):
