@@ -203,11 +203,11 @@ def test_one_release_is_charged_before_its_noise_and_kept_whatever_breaks_after_
 
 
 def test_a_subjects_numbers_follow_from_its_own_patches(real, engines, tmp_path):
-    fit(real, tmp_path / "a", engines)
+    fit(real, tmp_path / "a", engines, move_crop=8)
     label = real.label.copy()
     label[real.subject == 1] = 0
     other = PatchSet(image=real.image, label=label, subject=real.subject, subjects=real.subjects)
-    fit(other, tmp_path / "b", engines)
+    fit(other, tmp_path / "b", engines, move_crop=8)
     first, second = engines.vectors
     assert np.array_equal(first[0], second[0])
     assert not np.allclose(first[1], second[1])
@@ -215,7 +215,7 @@ def test_a_subjects_numbers_follow_from_its_own_patches(real, engines, tmp_path)
     mirrored = PatchSet(
         image=real.image, label=real.label, subject=turned.astype(np.int64), subjects=tuple(reversed(real.subjects))
     )
-    fit(mirrored, tmp_path / "c", engines)
+    fit(mirrored, tmp_path / "c", engines, move_crop=8)
     assert np.array_equal(engines.vectors[2], first[::-1])
 
 
