@@ -14,6 +14,7 @@ of methods are their defaults, or those of --settings; they must not come from a
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tomllib
@@ -150,7 +151,7 @@ def write_plan(options: argparse.Namespace) -> Path:
 
 
 def run_study(options: argparse.Namespace, plan: Path) -> int:
-    """Do what is missing; the exit code of `angioshare study`."""
+    """Do what is missing; the exit code of `angioshare study`, which is ended when this process is."""
     command = [sys.executable, "-m", "angioshare", "study", str(plan), str(options.out / "study"), "--resume"]
     command += ["--cohort", str(options.cohort), "--jobs", str(options.jobs), "--profile", options.profile]
     for site in options.second_site:
@@ -158,7 +159,18 @@ def run_study(options: argparse.Namespace, plan: Path) -> int:
     if options.ledger:
         command += ["--ledger", str(options.ledger)]
     command += ["--dry-run"] if options.dry_run else []
-    return subprocess.run(command, stdout=None if options.dry_run else sys.stderr).returncode
+    before = signal.signal(signal.SIGTERM, _asked_to_end)
+    study = subprocess.Popen(command, stdout=None if options.dry_run else sys.stderr)
+    try:
+        return study.wait()
+    finally:
+        study.terminate()
+        study.wait()
+        signal.signal(signal.SIGTERM, before)
+
+
+def _asked_to_end(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 def seeds(text: str) -> list[int]:

@@ -1,5 +1,6 @@
 import json
 import re
+import signal
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -158,6 +159,22 @@ def test_seeds_that_a_study_cannot_count_are_refused(benchmark, capsys):
     with pytest.raises(SystemExit):
         benchmark.read_options(["--cohort", "A", "--out", "B", "--seeds", "1,3"])
     assert "must be consecutive" in capsys.readouterr().err
+
+
+def test_a_benchmark_that_is_asked_to_end_ends_its_study(benchmark, place, monkeypatch):
+    endless = place / "endless"
+    endless.write_text(f"#!/bin/sh\nsleep 0.3\nkill -TERM $PPID\nsleep 10\ntouch {place}/late\n")
+    endless.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(endless))
+    before = signal.signal(signal.SIGTERM, handler := lambda *_: None)
+    try:
+        options = benchmark.read_options(arguments(place, "--dry-run"))
+        with pytest.raises(SystemExit, match="143"):
+            benchmark.run_study(options, place / "plan.toml")
+        assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not (place / "late").exists()
 
 
 @pytest.mark.slow

@@ -117,6 +117,22 @@ def test_too_small_an_epsilon_gets_the_simulator_alone(cohort, quick, epsilon):
     assert any("--known acquisition.voxel_i_mm" in sentence for sentence in found.expect)
 
 
+def test_where_noise_is_too_much_the_method_that_lacks_least_is_named(cohort, monkeypatch):
+    names = (*QUICK, "steered-reader", "wgan")
+    monkeypatch.setattr(advice, "SYNTHESIZERS", {name: SYNTHESIZERS[name] for name in names})
+    found = advise(cohort, epsilon=1.0)
+    said = [sentence for sentence in found.expect if "would begin to pay" in sentence]
+    assert len(said) == 1
+    assert said[0].startswith("steered-reader would begin to pay from epsilon 1.")
+    subjects = int(said[0].split(" training subjects on")[0].rsplit(" ", 1)[1])
+    noise = planned("steered-reader", known(), load_config(preset="calibrated")).least_noise
+    assert noise * 12 / subjects <= RULES["steered-reader"].hopeless < noise * 12 / (subjects - 1)
+
+
+def test_what_works_well_needs_no_cure(cohort, quick):
+    assert not any("training subjects on" in sentence for sentence in advise(cohort, epsilon=9.0).expect)
+
+
 @pytest.mark.parametrize("epsilon", [3.0, 8.0])
 def test_a_patch_budget_is_kept_through_the_whole_subject(epsilon):
     """By a method that protects subjects alone."""

@@ -29,7 +29,7 @@ SYNTHESIZERS: dict[str, tuple[str, str]] = {
 }
 
 PUBLIC = ("simulator", "untaught-reader")
-"""Synthesizers that read nothing of the cohort: epsilon 0."""
+"""Synthesizers that read nothing of the cohort, the one to be preferred first: epsilon 0."""
 
 
 def synthesizer_class(name: str) -> Any:

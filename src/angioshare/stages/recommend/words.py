@@ -60,15 +60,29 @@ def expect(rows: Sequence[Row], known: Known, config: Config) -> tuple[str, ...]
 
 
 def _cures(rows: Sequence[Row], known: Known) -> list[str]:
-    """What would help the calibrated simulator, where noise is what it lacks."""
-    row = next((row for row in rows if row.method == BASE), None)
-    if row is None or row.planned is None or row.verdict == "good":
+    """What would help the method that needs the least more, where noise is what the first place lacks."""
+    short = [
+        row
+        for row in rows
+        if row.planned is not None and row.verdict in ("weak", "hopeless") and rule_of(row.method).measured
+    ]
+    if rows[0].verdict == "good" or not short:
         return []
-    one, rule = row.planned, rule_of(BASE)
+    row = min(short, key=lambda row: _lacking(row, known))
+    one, rule = row.planned, rule_of(row.method)
+    assert one is not None
     limit, word = (rule.hopeless, "would begin to pay") if row.verdict == "hopeless" else (rule.good, "would work well")
     needed = math.sqrt(one.schedule.steps) / limit
     epsilon, subjects = known.epsilon_for(needed, one.unit), math.ceil(known.subjects * needed / one.signal)
+    from_epsilon = f"epsilon {rounded_up(epsilon)} per {known.unit} on, or from " if math.isfinite(epsilon) else ""
     return [
-        f"The calibrated simulator {word} from epsilon {rounded_up(epsilon)} per {known.unit} on, or from {subjects} "
-        f"training subjects on. A larger delta, still far below 1 / {known.units}, helps as well."
+        f"{row.method} {word} from {from_epsilon}{subjects} training subjects on ({rule.basis}). "
+        f"A larger delta, still far below 1 / {known.units}, helps as well."
     ]
+
+
+def _lacking(row: Row, known: Known) -> float:
+    """How many times as strong the signal would have to be for a method to work well."""
+    one = row.planned
+    assert one is not None
+    return math.sqrt(one.schedule.steps) / (rule_of(row.method).good * one.signal)
