@@ -300,6 +300,42 @@ def test_a_preset_and_a_budget_exclude_each_other(cohort, tmp_path, capsys, more
     assert "give either" in capsys.readouterr().err
 
 
+def test_a_preset_is_told_what_the_protocol_says(cohort, tmp_path):
+    from angioshare.stages.folder import planned_run
+
+    settings = advice.with_protocol(load_config(preset="calibrated"), {"acquisition.voxel_i_mm": 0.7})
+    told = {one.synthesizer: one.settings.get("known") for one in settings.sources}
+    assert told == {"real": None, "calibrated": {"acquisition.voxel_i_mm": 0.7}} | {
+        "simulator": {"acquisition.voxel_i_mm": 0.7}, "shuffled": None
+    }  # fmt: skip
+    again = advice.with_protocol(settings, {"contrast.tr_ms": (22.0, 24.0)})
+    assert again.sources[1].settings["known"] == {"acquisition.voxel_i_mm": 0.7, "contrast.tr_ms": (22.0, 24.0)}
+    planned_run(tmp_path / "made", again, cohort, (), ledger=None, state=tmp_path / "state")
+    call = ["run", str(cohort), str(tmp_path / "out"), "--preset", "calibrated", "--dry-run"]
+    assert main([*call, "--known", "acquisition.voxel_i_mm=0.7"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("preset", "known", "said"),
+    [
+        ("calibrated", "acquisition.voxel_i_mm=70", "must lie in"),
+        ("calibrated", "voxel=0.7", "does not exist"),
+        ("calibrated", "acquisition.voxel_i_mm", "parameter=value"),
+    ],
+)
+def test_a_protocol_that_a_preset_cannot_take_is_refused(cohort, tmp_path, capsys, preset, known, said):
+    assert main(["run", str(cohort), str(tmp_path / "out"), "--preset", preset, "--known", known]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_settings_in_which_nothing_simulates_take_no_protocol(cohort):
+    config = load_config(preset="calibrated")
+    real = config.model_copy(update={"sources": config.sources[:1]})
+    with pytest.raises(SettingsError, match="sources that simulate"):
+        advice.with_protocol(real, {"acquisition.voxel_i_mm": 0.7})
+
+
 @pytest.mark.parametrize(("method", "unit"), [("taught-reader", "patch"), ("steered-reader", "subject")])
 def test_the_time_counts_every_turn_in_which_labels_are_read(method, unit):
     one = planned(method, known(unit=unit), load_config(preset="calibrated"))

@@ -62,13 +62,13 @@ def run(
 
     if preset is not None and config is not None:
         raise SettingsError("--preset and --config exclude each other; give one")
-    budget = (epsilon, unit, delta, known)
+    budget = (epsilon, unit, delta)
     if (preset or config) and any(budget):
         raise SettingsError(
-            "--epsilon, --unit, --delta and --known choose a method; --preset and --config have one: give either"
+            "--epsilon, --unit and --delta choose a method; --preset and --config have one: give either"
         )
     if resume and (out / "run.json").exists():
-        if preset or config or changes or any(budget):
+        if preset or config or changes or known or any(budget):
             raise SettingsError(f"--resume takes the settings of {out}; leave what chooses settings out")
         this = open_run(out, state=state_folder())
         if device not in (None, this.config.device):
@@ -76,7 +76,7 @@ def run(
     else:
         if device is not None:
             changes = [*(changes or ()), f"device={json.dumps(device)}"]
-        settings = _settings(cohort, preset, config, budget, changes or [])
+        settings = _settings(cohort, preset, config, budget, known or [], changes or [])
         this = planned_run(out, settings, cohort, second_site or (), ledger=ledger, state=state_folder())
         check_sources(this)
     if dry_run:
@@ -90,20 +90,21 @@ def _settings(
     cohort: Path,
     preset: str | None,
     config: Path | None,
-    budget: tuple[str | None, Literal["subject", "patch"] | None, str | None, list[str] | None],
+    budget: tuple[str | None, Literal["subject", "patch"] | None, str | None],
+    known: list[str],
     changes: list[str],
 ) -> "Config":
-    """Those of the preset or file, or those that suit the budget."""
+    """Those of the preset or file, or those that suit the budget; told what the protocol says."""
     from angioshare.config import load_config
-
-    if preset or config:
-        return load_config(preset=preset, file=config, changes=changes)
-    from angioshare.stages.recommend import recommended_config
+    from angioshare.stages.recommend import recommended_config, with_protocol
     from angioshare.stages.simulate import read_known
 
+    said = read_known(known)
+    if preset or config:
+        settings = load_config(preset=preset, file=config, changes=changes)
+        return with_protocol(settings, said) if said else settings
     epsilon, unit, delta = number(budget[0] or "1", "--epsilon"), budget[1] or "subject", number(budget[2], "--delta")
     assert epsilon is not None
-    said = read_known(budget[3] or ())
     found, first = recommended_config(
         cohort, epsilon=epsilon, unit=unit, delta=delta, changes=tuple(changes), protocol=said
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from angioshare.config import Config, SourceSettings, load_config, parse_config, to_toml
-from angioshare.errors import AngioShareError, PrivacyError
+from angioshare.errors import AngioShareError, PrivacyError, SettingsError
 from angioshare.privacy.unit import PrivacyUnit, public_knowledge
 from angioshare.progress import Progress, SilentProgress
 from angioshare.simulator.prior import Known as Protocol
@@ -126,7 +126,6 @@ def _with_statement(row: Row) -> Row:
 
 def _config(first: Row, base: Config, later: list[str], protocol: Protocol | None) -> Config:
     """The base with the recommended source in place of its own; with none if the simulator alone is recommended."""
-    prior_of(PRIOR, protocol)  # refuses what does not narrow it
     chosen: list[SourceSettings] = []
     for source in base.sources:
         if source.synthesizer != BASE:
@@ -135,13 +134,32 @@ def _config(first: Row, base: Config, later: list[str], protocol: Protocol | Non
             chosen.append(first.planned.source)
         elif first.method == "untaught-reader":
             chosen.append(untaught(base))
-    chosen = [_told(source, protocol) for source in chosen] if protocol else chosen
     config = base.model_copy(update={"sources": tuple(chosen), "title": f"Recommended: {first.method}"})
+    config = with_protocol(config, protocol) if protocol else config
     return parse_config(to_toml(config), name="recommended settings", changes=later)
 
 
+def with_protocol(config: Config, protocol: Protocol) -> Config:
+    """Settings whose simulating sources are told what the protocol says, on top of what they know.
+
+    Args:
+        config: Any settings; they are checked as a whole when a run is planned.
+        protocol: By parameter of the simulator; see `Prior.narrowed`.
+
+    Raises:
+        SettingsError: No source simulates sites of a prior, or the protocol does not narrow the widest one.
+    """
+    prior_of(PRIOR, protocol)
+    if not any(_simulates(source) for source in config.sources):
+        raise SettingsError("--known tells sources that simulate, and these settings have none; leave it out")
+    sources = tuple(_told(source, protocol) if _simulates(source) else source for source in config.sources)
+    return config.model_copy(update={"sources": sources})
+
+
+def _simulates(source: SourceSettings) -> bool:
+    return issubclass(synthesizer_class(source.synthesizer).Settings, ProtocolSettings)
+
+
 def _told(source: SourceSettings, protocol: Protocol) -> SourceSettings:
-    """A source that simulates, with what the protocol says; any other as it is."""
-    if not issubclass(synthesizer_class(source.synthesizer).Settings, ProtocolSettings):
-        return source
-    return source.model_copy(update={"settings": {**source.settings, "known": dict(protocol)}})
+    known = {**source.settings.get("known", {}), **protocol}
+    return source.model_copy(update={"settings": {**source.settings, "known": known}})
