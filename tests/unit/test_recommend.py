@@ -251,7 +251,7 @@ def test_the_command_answers_and_writes_settings_that_a_run_reads(cohort, quick,
     call = ["recommend", str(cohort), "--epsilon", "8", "--unit", "subject", "--delta", "1/1000"]
     assert main([*call, "--json", "--write", str(file)]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["recommended"], found["subjects"], found["patches"]) == ("calibrated", 12, 4800)
+    assert (found["recommended"], found["subjects"], found["patches"]) == ("calibrated", 12, 12_000)
     assert found["verdicts"][0]["epsilon"]["subject"] <= 8
     assert found["verdicts"][0]["numbers"] >= 1
     assert found["verdicts"][0]["statement"]["subject"]["delta"] == 1e-3
