@@ -19,7 +19,7 @@ from angioshare.segmentation.fit import Unet
 from angioshare.segmentation.settings import UnetSettings
 from angioshare.segmentation.trained import TrainedUnet
 from angioshare.segmentation.turns import Averaged
-from angioshare.synthesis.simulated import ProtocolSettings, simulated_store
+from angioshare.synthesis.simulated import ProtocolSettings, fewer, simulated_store
 from angioshare.types import Provenance
 
 READER = "reader.safetensors"
@@ -92,22 +92,38 @@ def first_reader(
     return TrainedUnet.load(path, device)
 
 
+def labelling(settings: ReaderSettings, patches: PatchSettings) -> int:
+    """What labels of all scans take, in steps of the first training: to read a patch takes half as long as to learn it.
+
+    Example:
+        >>> labelling(ReaderSettings(simulated_subjects=144, extent=0.25, label_turns=4), PatchSettings())
+        4500
+    """
+    pool = settings.simulated_subjects * fewer(patches, settings.extent).per_subject
+    return max(1, pool * settings.label_turns // (2 * settings.first_batch))
+
+
 def write_labelled(
     path: Path,
     reader: TrainedUnet,
     pool: PatchSet,
     settings: ReaderSettings,
     provenance: Provenance,
+    steps: int,
     progress: Progress,
 ) -> None:
     """Write a pool of simulated scans with the labels of a reader in place of the simulator's own.
 
-    Nothing is labelled outside the brain, which is -1 there. Progress is told how far it is, in words: it is no step.
+    Nothing is labelled outside the brain, which is -1 there. Progress is told of `steps` in all, see `labelling`.
     """
-    label, asked = np.zeros(pool.label.shape, np.uint8), Averaged(reader, settings.label_turns)
+    label, asked, told = np.zeros(pool.label.shape, np.uint8), Averaged(reader, settings.label_turns), 0
     for first in range(0, len(pool), _AT_ONCE):
-        progress.advance(f"label scans: patch {first + 1:,} of {len(pool):,}", 0)
         image = pool.pairs(np.arange(first, min(first + _AT_ONCE, len(pool))))[:, 0]
-        label[first : first + len(image)] = (asked.probability(image) > settings.threshold) & (image > -1)
+        done = first + len(image)
+        label[first:done] = (asked.probability(image) > settings.threshold) & (image > -1)
+        progress.advance(f"label scans: {done:,} of {len(pool):,} patches", steps * done // len(pool) - told)
+        told = steps * done // len(pool)
+    if len(pool) == 0:
+        progress.advance(steps=steps)
     drawn = PatchSet(image=pool.image, label=label, provenance=provenance)
     write_patchset(path, drawn, {"site": settings.site, "subjects": settings.simulated_subjects})

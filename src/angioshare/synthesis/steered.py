@@ -24,7 +24,7 @@ from angioshare.progress import Progress
 from angioshare.protocols import EVERY_UNIT, Context, EngineFactory, Schedule
 from angioshare.segmentation.trained import TrainedUnet
 from angioshare.simulator.prior import prior_of
-from angioshare.synthesis.readers import READER, ReaderSettings, check_levels, scans, write_labelled
+from angioshare.synthesis.readers import READER, ReaderSettings, check_levels, labelling, scans, write_labelled
 from angioshare.synthesis.releasing import release_once
 from angioshare.synthesis.rivals import Pairs
 from angioshare.synthesis.steered_directions import Directions
@@ -77,8 +77,8 @@ class SteeredReader:
         return Schedule(steps=1, units=EVERY_UNIT, patches_per_unit=self._context.patches.per_subject)
 
     def work(self) -> int:
-        """See `Synthesizer.work`: what lessons take, then simulated subjects."""
-        return self._lessons().work() + self._settings.simulated_subjects
+        """See `Synthesizer.work`: what lessons take, then simulated subjects, then labels."""
+        return self._lessons().work() + self._settings.simulated_subjects + self._labels()
 
     def fit(
         self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress
@@ -100,13 +100,16 @@ class SteeredReader:
             reader.record = replace(reader.record, provenance=self._context.provenance)
             reader.save(folder / READER)
             pool = scans(before / "patches", s, self._context.patches, seed=seed, progress=progress)
-            write_labelled(target, reader, pool, s, self._context.provenance, progress)
+            write_labelled(target, reader, pool, s, self._context.provenance, self._labels(), progress)
         shutil.rmtree(before / "patches", ignore_errors=True)
 
     def load(self, folder: Path, patches: PatchSet) -> Pairs:
         """See `Synthesizer.load`."""
         del patches
         return Pairs(open_store(folder / "patches"))
+
+    def _labels(self) -> int:
+        return labelling(self._settings, self._context.patches)
 
     def _lessons(self) -> Lessons:
         s = self._settings

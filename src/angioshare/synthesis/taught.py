@@ -22,7 +22,7 @@ from angioshare.progress import Progress
 from angioshare.protocols import Context, EngineFactory, Schedule
 from angioshare.segmentation.trained import TrainedUnet
 from angioshare.simulator.many import check_site
-from angioshare.synthesis.readers import READER, check_levels, first_reader, scans, write_labelled
+from angioshare.synthesis.readers import READER, check_levels, first_reader, labelling, scans, write_labelled
 from angioshare.synthesis.rivals import Pairs
 from angioshare.synthesis.taught_training import Teaching
 from angioshare.synthesis.untaught import UntaughtReaderSettings
@@ -68,9 +68,9 @@ class TaughtReader:
         return Schedule(steps=s.iterations, units=s.subjects, patches_per_unit=max(1, s.batch // s.subjects))
 
     def work(self) -> int:
-        """See `Synthesizer.work`: subjects, then steps of both trainings."""
+        """See `Synthesizer.work`: subjects, then steps of both trainings, then labels."""
         s = self._settings
-        return s.simulated_subjects + s.first_iterations + s.iterations
+        return s.simulated_subjects + s.first_iterations + s.iterations + self._labels()
 
     def fit(
         self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress
@@ -87,13 +87,16 @@ class TaughtReader:
                 reader.record = replace(reader.record, provenance=self._context.provenance)
                 reader.save(folder / READER)
             reader = TrainedUnet.load(folder / READER, self._context.device)
-            write_labelled(target, reader, pool, s, self._context.provenance, progress)
+            write_labelled(target, reader, pool, s, self._context.provenance, self._labels(), progress)
         shutil.rmtree(before / "patches", ignore_errors=True)
 
     def load(self, folder: Path, patches: PatchSet) -> Pairs:
         """See `Synthesizer.load`."""
         del patches
         return Pairs(open_store(folder / "patches"))
+
+    def _labels(self) -> int:
+        return labelling(self._settings, self._context.patches)
 
     def _teaching(self) -> Teaching:
         s = self._settings

@@ -16,7 +16,7 @@ from angioshare.patches.store import open_store
 from angioshare.progress import Progress
 from angioshare.protocols import Context, EngineFactory, Schedule
 from angioshare.simulator.many import check_site
-from angioshare.synthesis.readers import READER, ReaderSettings, first_reader, scans, write_labelled
+from angioshare.synthesis.readers import READER, ReaderSettings, first_reader, labelling, scans, write_labelled
 from angioshare.synthesis.rivals import Pairs
 
 
@@ -43,8 +43,8 @@ class UntaughtReader:
         return Schedule(steps=0, units=1)
 
     def work(self) -> int:
-        """See `Synthesizer.work`: subjects, then steps."""
-        return self._settings.simulated_subjects + self._settings.first_iterations
+        """See `Synthesizer.work`: subjects, then steps, then labels."""
+        return self._settings.simulated_subjects + self._settings.first_iterations + self._labels()
 
     def fit(
         self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress
@@ -56,10 +56,13 @@ class UntaughtReader:
             pool = scans(before / "patches", s, self._context.patches, seed=seed, progress=progress)
             device = self._context.device
             reader = first_reader(folder / READER, s, pool, seed=seed, device=device, progress=progress)
-            write_labelled(target, reader, pool, s, "public", progress)
+            write_labelled(target, reader, pool, s, "public", self._labels(), progress)
         shutil.rmtree(before, ignore_errors=True)
 
     def load(self, folder: Path, patches: PatchSet) -> Pairs:
         """See `Synthesizer.load`."""
         del patches
         return Pairs(open_store(folder / "patches"))
+
+    def _labels(self) -> int:
+        return labelling(self._settings, self._context.patches)

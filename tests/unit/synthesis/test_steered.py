@@ -306,7 +306,7 @@ def test_progress_is_told_of_as_much_work_whether_lessons_are_there_or_not(real,
     for name in ("a", "b"):
         progress = Counting()
         fit(real, tmp_path / name, progress=progress)
-        assert progress.steps == 5 + 30 + 5 + 2 == build("steered-reader", SETTINGS, CONTEXT).work()
+        assert progress.steps == 5 + 30 + 5 + 2 + 1 == build("steered-reader", SETTINGS, CONTEXT).work()
 
 
 def test_everybody_takes_part_in_the_one_step():

@@ -213,9 +213,9 @@ def test_images_are_the_simulators_and_labels_the_readers(real, tmp_path, monkey
     monkeypatch.setattr(taught_module, "scans", kept)
     synthesizer, progress = taught(iterations=30, learning_rate=1e-2, threshold=0.3), Counting()
     pairs = fit(synthesizer, real, tmp_path / "a", progress=progress).sample(1000, seed=0)
-    assert progress.steps == synthesizer.work() == 1 + 6 + 30
+    assert progress.steps == synthesizer.work() == 1 + 6 + 30 + 4
     image, label = pools[0]
-    assert progress.notes[-1] == f"label scans: patch 1 of {len(image)}"
+    assert progress.notes[-1] == f"label scans: {len(image)} of {len(image)} patches"
     assert np.array_equal(pairs.image, image)
     reader, shown = TrainedUnet.load(tmp_path / "a" / READER), image.astype(np.float32)
     mirrored = reader.probability(np.ascontiguousarray(shown[:, ::-1]))[:, ::-1]
