@@ -34,6 +34,32 @@ class SilentProgress:
         """See `Progress.finish`."""
 
 
+class Weighted:
+    """Tells another progress of steps each of which takes as long as several of the other's.
+
+    Example:
+        >>> told = LineProgress(sys.stdout)
+        >>> Weighted(told, 12).start("simulate", 4)
+        simulate: 0/48
+    """
+
+    def __init__(self, progress: Progress, weight: int) -> None:
+        """Speak to `progress`; `weight` of its steps, >= 1, are one of these."""
+        self._progress, self._weight = progress, weight
+
+    def start(self, task: str, total: int, done: int = 0) -> None:
+        """See `Progress.start`."""
+        self._progress.start(task, total * self._weight, done * self._weight)
+
+    def advance(self, note: str = "", steps: int = 1) -> None:
+        """See `Progress.advance`."""
+        self._progress.advance(note, steps * self._weight)
+
+    def finish(self) -> None:
+        """See `Progress.finish`."""
+        self._progress.finish()
+
+
 class LineProgress:
     """Writes a plain line at the start, at most every `every_s` seconds, and at the end (for logs and pipes)."""
 

@@ -27,13 +27,13 @@ class Stop(Exception):
 
 
 class StopAfter(SilentProgress):
-    """Raises `Stop` at a step."""
+    """Raises `Stop` when it is told so often that something is finished, however many steps that counts as."""
 
     def __init__(self, left):
         self.left = left
 
     def advance(self, note="", steps=1):
-        self.left -= steps
+        self.left -= steps > 0
         if self.left <= 0:
             raise Stop
 

@@ -9,10 +9,11 @@ from angioshare.errors import PrivacyError, SettingsError
 from angioshare.privacy.calibration import gaussian_mu
 from angioshare.stages.recommend import advice, advise, recommended_config
 from angioshare.stages.recommend.known import Known
-from angioshare.stages.recommend.plans import planned
+from angioshare.stages.recommend.plans import _planned, planned
 from angioshare.stages.recommend.rules import RULES, judged, numbers_for, place, told
-from angioshare.stages.recommend.times import READ_S, seconds
+from angioshare.stages.recommend.times import seconds
 from angioshare.synthesis.calibration.features import NAMES
+from angioshare.synthesis.paces import reading
 from angioshare.synthesis.registry import PUBLIC, SYNTHESIZERS
 
 QUICK = ("calibrated", "simulator", "real", "shuffled")
@@ -338,13 +339,12 @@ def test_settings_in_which_nothing_simulates_take_no_protocol(cohort):
 
 @pytest.mark.parametrize(("method", "unit"), [("taught-reader", "patch"), ("steered-reader", "subject")])
 def test_the_time_counts_every_turn_in_which_labels_are_read(method, unit):
-    one = planned(method, known(unit=unit), load_config(preset="calibrated"))
+    base, one = load_config(preset="calibrated"), known(patches=1000, unit=unit)
+    settings = planned(method, one, base).source.settings
 
     def in_turns(turns):
-        settings = {**one.source.settings, "label_turns": turns}
-        return seconds(replace(one, source=one.source.model_copy(update={"settings": settings})))
+        return seconds(_planned(method, unit, {**settings, "label_turns": turns}, one, base))
 
-    s = one.source.settings
-    patches = s["simulated_subjects"] * s["extent"] * one.known.patches_per_subject
-    assert in_turns(3) - in_turns(1) == pytest.approx(2 * patches * READ_S * (one.size / 96) ** 2)
-    assert patches > 0
+    read = settings["simulated_subjects"] * settings["extent"] * 2 * base.patches.per_subject
+    assert in_turns(3) - in_turns(1) == pytest.approx(reading(int(read), 96, 8), abs=0.2)
+    assert read > 0

@@ -14,11 +14,12 @@ from angioshare.errors import SettingsError
 from angioshare.patches.extract import PatchSettings
 from angioshare.patches.patchset import PatchSet
 from angioshare.patches.store import write_patchset
-from angioshare.progress import Progress
+from angioshare.progress import Progress, Weighted
 from angioshare.segmentation.fit import Unet
 from angioshare.segmentation.settings import UnetSettings
 from angioshare.segmentation.trained import TrainedUnet
 from angioshare.segmentation.turns import Averaged
+from angioshare.synthesis.paces import learning, reading, simulating
 from angioshare.synthesis.simulated import ProtocolSettings, fewer, simulated_store
 from angioshare.types import Provenance
 
@@ -60,14 +61,17 @@ def check_levels(levels: int, channels: tuple[int, ...]) -> None:
 
 
 def scans(path: Path, settings: ReaderSettings, patches: PatchSettings, *, seed: int, progress: Progress) -> PatchSet:
-    """Patches of the simulated subjects that are handed out, with the simulator's own labels; see `simulated_store`."""
+    """Patches of the simulated subjects that are handed out, with the simulator's own labels; see `simulated_store`.
+
+    Progress is told of each subject as of `scanning` steps.
+    """
     return simulated_store(
         path,
         settings.site,
         settings.simulated_subjects,
         patches,
         seed=seed,
-        progress=progress,
+        progress=Weighted(progress, scanning(settings, patches.size)),
         workers=settings.workers,
         extent=settings.extent,
         known=settings.known,
@@ -92,15 +96,30 @@ def first_reader(
     return TrainedUnet.load(path, device)
 
 
+def in_steps(seconds: float, settings: ReaderSettings, size: int) -> int:
+    """Count what takes so many seconds, see `paces`, in steps of the first training, as progress does: at least one."""
+    return max(1, round(seconds / learning(settings.first_batch, size, settings.channels[0])))
+
+
+def scanning(settings: ReaderSettings, size: int) -> int:
+    """What the scans of one simulated subject take, in steps of the first training.
+
+    Example:
+        >>> scanning(ReaderSettings(extent=0.25), 96)
+        12
+    """
+    return in_steps(simulating(1, settings.extent), settings, size)
+
+
 def labelling(settings: ReaderSettings, patches: PatchSettings) -> int:
-    """What labels of all scans take, in steps of the first training: to read a patch takes half as long as to learn it.
+    """What labels of all scans take, in steps of the first training.
 
     Example:
         >>> labelling(ReaderSettings(simulated_subjects=144, extent=0.25, label_turns=4), PatchSettings())
-        4500
+        5400
     """
     pool = settings.simulated_subjects * fewer(patches, settings.extent).per_subject
-    return max(1, pool * settings.label_turns // (2 * settings.first_batch))
+    return in_steps(reading(pool * settings.label_turns, patches.size, settings.channels[0]), settings, patches.size)
 
 
 def write_labelled(

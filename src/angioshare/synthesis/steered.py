@@ -24,7 +24,15 @@ from angioshare.progress import Progress
 from angioshare.protocols import EVERY_UNIT, Context, EngineFactory, Schedule
 from angioshare.segmentation.trained import TrainedUnet
 from angioshare.simulator.prior import prior_of
-from angioshare.synthesis.readers import READER, ReaderSettings, check_levels, labelling, scans, write_labelled
+from angioshare.synthesis.readers import (
+    READER,
+    ReaderSettings,
+    check_levels,
+    labelling,
+    scanning,
+    scans,
+    write_labelled,
+)
 from angioshare.synthesis.releasing import release_once
 from angioshare.synthesis.rivals import Pairs
 from angioshare.synthesis.steered_directions import Directions
@@ -49,6 +57,17 @@ class SteeredReaderSettings(ReaderSettings):
     move_batch: int = Field(16, ge=1, description="Windows in each of them, one of a patch.")
     move_crop: int = Field(48, ge=1, description="Edge of a window in pixels, at most that of a patch.")
     move_learning_rate: float = Field(1e-2, gt=0, le=1, description="Of Adam, in these steps.")
+
+
+def moving_of(settings: SteeredReaderSettings) -> Moving:
+    """How these settings train a reader further on one subject."""
+    return Moving(
+        steps=settings.move_iterations,
+        batch=settings.move_batch,
+        crop=settings.move_crop,
+        learning_rate=settings.move_learning_rate,
+        levels=settings.levels,
+    )
 
 
 class SteeredReader:
@@ -78,7 +97,8 @@ class SteeredReader:
 
     def work(self) -> int:
         """See `Synthesizer.work`: what lessons take, then simulated subjects, then labels."""
-        return self._lessons().work() + self._settings.simulated_subjects + self._labels()
+        s = self._settings
+        return self._lessons().work() + s.simulated_subjects * scanning(s, self._context.patches.size) + self._labels()
 
     def fit(
         self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress
@@ -96,7 +116,7 @@ class SteeredReader:
                 numbers=s.numbers,
                 made_by=directions.digest(),
             )
-            reader = self._moving().moved(reader, directions.move(release))
+            reader = moving_of(self._settings).moved(reader, directions.move(release))
             reader.record = replace(reader.record, provenance=self._context.provenance)
             reader.save(folder / READER)
             pool = scans(before / "patches", s, self._context.patches, seed=seed, progress=progress)
@@ -118,18 +138,8 @@ class SteeredReader:
             extent=s.lesson_extent,
             reader=s,
             patches=self._context.patches,
-            moving=self._moving(),
+            moving=moving_of(self._settings),
             device=self._context.device,
-        )
-
-    def _moving(self) -> Moving:
-        s = self._settings
-        return Moving(
-            steps=s.move_iterations,
-            batch=s.move_batch,
-            crop=s.move_crop,
-            learning_rate=s.move_learning_rate,
-            levels=s.levels,
         )
 
     def _vectors(
@@ -141,5 +151,5 @@ class SteeredReader:
             progress.advance(f"move the reader to subject {index + 1} of {count}", 0)
             pairs = patches.pairs(np.flatnonzero(patches.subject == index))
             own = PatchSet(image=pairs[:, 0], label=pairs[:, 1].astype(np.uint8))
-            vectors.append(directions.vector(self._moving().move(reader, own)))
+            vectors.append(directions.vector(moving_of(self._settings).move(reader, own)))
         return np.array(vectors)

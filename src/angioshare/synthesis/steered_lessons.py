@@ -30,7 +30,7 @@ from angioshare.parallel import run_jobs
 from angioshare.patches.extract import PatchSettings
 from angioshare.patches.patchset import PatchSet
 from angioshare.patches.store import open_store, write_store
-from angioshare.progress import Progress
+from angioshare.progress import Progress, Weighted
 from angioshare.rng import seed_for, stream
 from angioshare.rundir import atomic_path, locked
 from angioshare.segmentation.fit import batches, flushed_denormals, soft_dice_loss
@@ -41,7 +41,8 @@ from angioshare.simulator.many import simulate_each
 from angioshare.simulator.prior import prior_of
 from angioshare.synthesis import steered_directions
 from angioshare.synthesis.calibration.lessons import cache_folder
-from angioshare.synthesis.readers import READER, ReaderSettings, first_reader
+from angioshare.synthesis.paces import learning, simulating
+from angioshare.synthesis.readers import READER, ReaderSettings, first_reader, in_steps
 from angioshare.synthesis.simulated import cut_simulated, fewer
 from angioshare.synthesis.steered_directions import Directions, learn_directions
 from angioshare.types import FloatArray
@@ -104,6 +105,10 @@ class Moving:
                 if step in kept:
                     total += gains.flat()
         return np.asarray(total / len(kept), np.float32)
+
+    def seconds(self, size: int, width: int) -> float:
+        """How long it takes on one core, where patches have this edge and the reader's finest level this width."""
+        return learning(self.steps * self.batch, min(self.crop, size), width)
 
     def moved(self, reader: TrainedUnet, move: FloatArray) -> TrainedUnet:
         """Give a reader the gains and shifts (D,), in place, and return it."""
@@ -170,8 +175,15 @@ class Lessons:
     device: str
 
     def work(self) -> int:
-        """Steps that progress is told of."""
-        return 2 * self.count + self.reader.first_iterations
+        """Steps that progress is told of: those of the first training, and all else by its time; see `readers`."""
+        return self.count * (self._scanning() + self._move()) + self.reader.first_iterations
+
+    def _scanning(self) -> int:
+        return in_steps(simulating(1, self.extent), self.reader, self.patches.size)
+
+    def _move(self) -> int:
+        size = self.patches.size
+        return in_steps(self.moving.seconds(size, self.reader.channels[0]), self.reader, size)
 
     def learn(self, folder: Path, progress: Progress) -> tuple[TrainedUnet, Directions]:
         """Make the lessons in the user's cache, or take those that are there; a copy is left in `folder`.
@@ -225,7 +237,7 @@ class Lessons:
         pairs, reader, moves = folder / "pairs", folder / READER, folder / "moves"
         moves.mkdir(parents=True, exist_ok=True)
         if not pairs.exists():
-            self._simulate(pairs, progress)
+            self._simulate(pairs, Weighted(progress, self._scanning()))
         store = open_store(pairs)
         public = PatchSet(image=store.image, label=store.label, provenance="public")
         first_reader(reader, self.reader, public, seed=_SEED, device=self.device, progress=progress)
@@ -234,7 +246,8 @@ class Lessons:
             for n in range(len(store.subjects))
         ]
         workers = self.reader.workers or os.cpu_count() or 1
-        run_jobs(jobs, task="move the reader to each site", workers=workers, progress=progress)
+        moved = Weighted(progress, self._move())
+        run_jobs(jobs, task="move the reader to each site", workers=workers, progress=moved)
         made = np.stack([load_file(job.out)["move"] for job in jobs])
         made = made[np.isfinite(made).all(axis=1)]
         directions = learn_directions(made, min(MOST_NUMBERS, len(made) - 1))

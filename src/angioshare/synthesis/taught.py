@@ -18,11 +18,21 @@ from pydantic import Field
 from angioshare.errors import SettingsError
 from angioshare.patches.patchset import PatchSet
 from angioshare.patches.store import open_store
-from angioshare.progress import Progress
+from angioshare.progress import Progress, Weighted
 from angioshare.protocols import Context, EngineFactory, Schedule
 from angioshare.segmentation.trained import TrainedUnet
 from angioshare.simulator.many import check_site
-from angioshare.synthesis.readers import READER, check_levels, first_reader, labelling, scans, write_labelled
+from angioshare.synthesis.paces import teaching
+from angioshare.synthesis.readers import (
+    READER,
+    check_levels,
+    first_reader,
+    in_steps,
+    labelling,
+    scanning,
+    scans,
+    write_labelled,
+)
 from angioshare.synthesis.rivals import Pairs
 from angioshare.synthesis.taught_training import Teaching
 from angioshare.synthesis.untaught import UntaughtReaderSettings
@@ -68,9 +78,10 @@ class TaughtReader:
         return Schedule(steps=s.iterations, units=s.subjects, patches_per_unit=max(1, s.batch // s.subjects))
 
     def work(self) -> int:
-        """See `Synthesizer.work`: subjects, then steps of both trainings, then labels."""
+        """See `Synthesizer.work`: steps of the first training, and all else by its time; see `readers`."""
         s = self._settings
-        return s.simulated_subjects + s.first_iterations + s.iterations + self._labels()
+        scanned = s.simulated_subjects * scanning(s, self._context.patches.size)
+        return scanned + s.first_iterations + s.iterations * self._step() + self._labels()
 
     def fit(
         self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress
@@ -83,7 +94,8 @@ class TaughtReader:
                 reader = first_reader(
                     before / READER, s, pool, seed=seed, device=self._context.device, progress=progress
                 )
-                self._teaching().teach(reader, patches, engine, seed=seed, folder=folder, progress=progress)
+                told = Weighted(progress, self._step())
+                self._teaching().teach(reader, patches, engine, seed=seed, folder=folder, progress=told)
                 reader.record = replace(reader.record, provenance=self._context.provenance)
                 reader.save(folder / READER)
             reader = TrainedUnet.load(folder / READER, self._context.device)
@@ -94,6 +106,11 @@ class TaughtReader:
         """See `Synthesizer.load`."""
         del patches
         return Pairs(open_store(folder / "patches"))
+
+    def _step(self) -> int:
+        """What a private step takes, in steps of the first training."""
+        s, size = self._settings, self._context.patches.size
+        return in_steps(teaching(s.batch, min(s.crop or size, size), s.channels[0]), s, size)
 
     def _labels(self) -> int:
         return labelling(self._settings, self._context.patches)

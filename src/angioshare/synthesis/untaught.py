@@ -16,7 +16,15 @@ from angioshare.patches.store import open_store
 from angioshare.progress import Progress
 from angioshare.protocols import Context, EngineFactory, Schedule
 from angioshare.simulator.many import check_site
-from angioshare.synthesis.readers import READER, ReaderSettings, first_reader, labelling, scans, write_labelled
+from angioshare.synthesis.readers import (
+    READER,
+    ReaderSettings,
+    first_reader,
+    labelling,
+    scanning,
+    scans,
+    write_labelled,
+)
 from angioshare.synthesis.rivals import Pairs
 
 
@@ -43,8 +51,9 @@ class UntaughtReader:
         return Schedule(steps=0, units=1)
 
     def work(self) -> int:
-        """See `Synthesizer.work`: subjects, then steps, then labels."""
-        return self._settings.simulated_subjects + self._settings.first_iterations + self._labels()
+        """See `Synthesizer.work`: steps of the first training, and all else by its time; see `readers`."""
+        s = self._settings
+        return s.simulated_subjects * scanning(s, self._context.patches.size) + s.first_iterations + self._labels()
 
     def fit(
         self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress

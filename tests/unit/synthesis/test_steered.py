@@ -291,7 +291,7 @@ def test_lessons_and_scans_come_from_what_the_protocol_says(real, toy, tmp_path)
     assert len({parameters.tree.density for parameters, _ in toy[:7]}) == 7  # each subject from a site of its own
 
 
-@pytest.mark.parametrize("steps_before", [1, 5, 20, 36, 39, 41])
+@pytest.mark.parametrize("steps_before", [1, 5, 20, 36, 39, 41, 43])
 def test_a_resumed_run_ends_as_an_uninterrupted_one(real, tmp_path, monkeypatch, steps_before):
     whole = fit(real, tmp_path / "whole").sample(99, seed=0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "other"))
@@ -306,7 +306,7 @@ def test_progress_is_told_of_as_much_work_whether_lessons_are_there_or_not(real,
     for name in ("a", "b"):
         progress = Counting()
         fit(real, tmp_path / name, progress=progress)
-        assert progress.steps == 5 + 30 + 5 + 2 + 1 == build("steered-reader", SETTINGS, CONTEXT).work()
+        assert progress.steps == build("steered-reader", SETTINGS, CONTEXT).work() > 30
 
 
 def test_everybody_takes_part_in_the_one_step():

@@ -33,7 +33,7 @@ def test_images_are_the_simulators_and_labels_those_of_a_reader_of_them_alone(tm
     known = alone.load(tmp_path, None).sample(1000, seed=0)
     progress = Counting()
     pairs = fit(tmp_path / "a", progress=progress, threshold=0.2)
-    assert progress.steps == build("untaught-reader", SMALL, CONTEXT).work() == 1 + 30 + 4
+    assert progress.steps == build("untaught-reader", SMALL, CONTEXT).work() > 30
     assert np.array_equal(pairs.image, known.image)
     reader, shown = TrainedUnet.load(tmp_path / "a" / READER), np.asarray(known.image, np.float32)
     mirrored = reader.probability(np.ascontiguousarray(shown[:, ::-1]))[:, ::-1]
@@ -59,7 +59,7 @@ def test_it_is_the_taught_reader_but_for_its_private_step():
     assert set(PUBLIC) < set(SYNTHESIZERS)
 
 
-@pytest.mark.parametrize("steps_before", [1, 20, 31])
+@pytest.mark.parametrize("steps_before", [1, 20, 31, 32])
 def test_a_resumed_training_ends_as_an_uninterrupted_one(tmp_path, steps_before):
     whole = fit(tmp_path / "whole")
     with pytest.raises(Stop):

@@ -10,15 +10,17 @@ from angioshare.config import Config, SourceSettings, load_config, parse_config,
 from angioshare.errors import AngioShareError, PrivacyError, SettingsError
 from angioshare.privacy.unit import PrivacyUnit, public_knowledge
 from angioshare.progress import Progress, SilentProgress
+from angioshare.protocols import Context
 from angioshare.simulator.prior import Known as Protocol
 from angioshare.simulator.prior import prior_of
 from angioshare.stages.recommend.known import Known, known_of, parted
 from angioshare.stages.recommend.plans import BASE, PRIOR, planned, untaught
 from angioshare.stages.recommend.rows import Advice, Row
 from angioshare.stages.recommend.rules import RIVALS, judged, place
-from angioshare.stages.recommend.times import reading, seconds, simulating
+from angioshare.stages.recommend.times import in_seconds, seconds
 from angioshare.stages.recommend.words import expect, reason
-from angioshare.synthesis.registry import PUBLIC, SYNTHESIZERS, synthesizer_class
+from angioshare.synthesis.paces import simulating
+from angioshare.synthesis.registry import PUBLIC, SYNTHESIZERS, build, synthesizer_class
 from angioshare.synthesis.simulated import ProtocolSettings
 
 
@@ -102,8 +104,9 @@ def _row(method: str, known: Known, base: Config) -> Row:
 def _free(method: str, base: Config) -> Row:
     """What is to be said of a method that reads nothing private."""
     if method == "untaught-reader":
-        source, size, per_subject = untaught(base), base.patches.size, base.patches.per_subject
-        needed = reading(synthesizer_class(method).Settings.model_validate(source.settings), size, per_subject)
+        source, context = untaught(base), Context(patches=base.patches, unit="patch", provenance="unprotected")
+        settings = synthesizer_class(method).Settings.model_validate(source.settings)
+        needed = in_seconds(build(method, source.settings, context).work(), settings, base.patches.size)
         why = "It reads nothing private either: the simulator's scans, labelled by a U-Net that has seen nothing else."
     else:
         source = next(source for source in base.sources if source.synthesizer == method)
