@@ -7,7 +7,7 @@ import torch
 from angioshare.patches.patchset import PatchSet
 from angioshare.progress import SilentProgress
 from angioshare.segmentation import fit as fit_module
-from angioshare.segmentation.collapse import ATTEMPTS, MARGIN, WINDOW, Furthest, Watch
+from angioshare.segmentation.collapse import ATTEMPTS, DEAD, MARGIN, WINDOW, Furthest, Watch
 from angioshare.segmentation.fit import Unet
 from angioshare.segmentation.settings import UnetSettings
 from angioshare.segmentation.trained import TrainedUnet
@@ -116,7 +116,20 @@ def judged(losses: list[float], shares: list[float]) -> list[int]:
 
 
 def test_it_is_judged_after_a_quarter_and_at_the_end():
-    assert judged([0.99] * 400, [0.02] * 400) == [100, 400]
+    assert judged([0.97] * 400, [0.02] * 400) == [100, 400]
+
+
+def test_a_dead_one_is_given_up_after_a_twentieth():
+    assert judged([0.999] * 4000, [0.02] * 4000) == [200, 1000, 4000]
+    assert judged([0.999] * 400, [0.02] * 400) == [50, 100, 400]
+    blind = 2 * 0.02 / 1.02
+    assert judged([1 - DEAD * blind - 1e-6] * 4000, [0.02] * 4000) == [1000, 4000]
+    assert judged([1 - DEAD * blind + 1e-6] * 4000, [0.02] * 4000) == [200, 1000, 4000]
+
+
+def test_one_that_calls_every_pixel_a_little_is_not_dead():
+    dice = 2 * 0.3 * 0.02 / (0.3 + 0.02)
+    assert judged([1 - dice] * 190 + [0.5] * 3810, [0.02] * 4000) == []
 
 
 def test_a_training_that_loses_what_it_found_is_given_up_at_the_end():
@@ -125,7 +138,7 @@ def test_a_training_that_loses_what_it_found_is_given_up_at_the_end():
 
 def test_what_was_found_before_the_last_steps_does_not_count():
     assert judged([0.3] * 50 + [0.999] * 350, [0.02] * 400) == [100, 400]
-    assert judged([0.999] * 50 + [0.3] * 350, [0.02] * 400) == []
+    assert judged([0.97] * 50 + [0.3] * 350, [0.02] * 400) == []
 
 
 @pytest.mark.parametrize("share", [0.008, 0.3])
