@@ -116,7 +116,7 @@ class SteeredReader:
                 numbers=s.numbers,
                 made_by=directions.digest(),
             )
-            reader = moving_of(self._settings).moved(reader, directions.move(release))
+            reader = moving_of(s).moved(reader, directions.move(release))
             reader.record = replace(reader.record, provenance=self._context.provenance)
             reader.save(folder / READER)
             pool = scans(before / "patches", s, self._context.patches, seed=seed, progress=progress)
@@ -138,7 +138,7 @@ class SteeredReader:
             extent=s.lesson_extent,
             reader=s,
             patches=self._context.patches,
-            moving=moving_of(self._settings),
+            moving=moving_of(s),
             device=self._context.device,
         )
 
