@@ -21,9 +21,10 @@ from angioshare.segmentation.settings import UnetSettings
 from angioshare.segmentation.trained import TrainedUnet, TrainingRecord
 from angioshare.simulator.subject import SimulatedSubject
 from angioshare.synthesis import steered, steered_lessons
-from angioshare.synthesis.readers import READER, scans
+from angioshare.synthesis.paces import simulating
+from angioshare.synthesis.readers import READER, in_steps, labelling, scanning, scans
 from angioshare.synthesis.registry import build
-from angioshare.synthesis.steered import RELEASE
+from angioshare.synthesis.steered import RELEASE, SteeredReaderSettings
 from angioshare.synthesis.steered_directions import Directions, learn_directions
 from angioshare.synthesis.steered_lessons import DIRECTIONS, Moving
 
@@ -303,10 +304,14 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(real, tmp_path, monkeypatch,
 
 
 def test_progress_is_told_of_as_much_work_whether_lessons_are_there_or_not(real, tmp_path):
+    s = SteeredReaderSettings(**SETTINGS)
+    move = in_steps(MOVING.seconds(16, 4), s, 16)
+    lessons = 5 * (in_steps(simulating(1, 1.0), s, 16) + move) + 30
+    pairs = 2 * scanning(s, 16) + labelling(s, PATCHES)
     for name in ("a", "b"):
         progress = Counting()
         fit(real, tmp_path / name, progress=progress)
-        assert progress.steps == build("steered-reader", SETTINGS, CONTEXT).work() > 30
+        assert progress.steps == build("steered-reader", SETTINGS, CONTEXT).work() == lessons + pairs
 
 
 def test_everybody_takes_part_in_the_one_step():

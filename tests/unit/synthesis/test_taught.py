@@ -15,7 +15,7 @@ from angioshare.progress import SilentProgress
 from angioshare.protocols import Context
 from angioshare.segmentation.trained import TrainedUnet
 from angioshare.synthesis import taught as taught_module
-from angioshare.synthesis.readers import READER, scans
+from angioshare.synthesis.readers import READER, labelling, scanning, scans
 from angioshare.synthesis.taught import TaughtReader, TaughtReaderSettings
 from angioshare.synthesis.taught_network import as_chain, with_loss
 
@@ -24,12 +24,12 @@ SMALL = {
     "iterations": 6, "batch": 6, "levels": 1, "crop": 12, "ema": 0.5, "checkpoint_every": 2,
     "label_turns": 2,
 }  # fmt: skip
+PATCHES = PatchSettings(size=16, vessel=10, random=10)
 
 
 def taught(unit="patch", provenance="unprotected", **changes):
     settings = TaughtReaderSettings(**{**SMALL, **changes})
-    patches = PatchSettings(size=16, vessel=10, random=10)
-    return TaughtReader(settings, Context(patches=patches, unit=unit, provenance=provenance))
+    return TaughtReader(settings, Context(patches=PATCHES, unit=unit, provenance=provenance))
 
 
 def fit(synthesizer, real, folder, engine=None, seed=1, progress=None):
@@ -213,7 +213,9 @@ def test_images_are_the_simulators_and_labels_the_readers(real, tmp_path, monkey
     monkeypatch.setattr(taught_module, "scans", kept)
     synthesizer, progress = taught(iterations=30, learning_rate=1e-2, threshold=0.3), Counting()
     pairs = fit(synthesizer, real, tmp_path / "a", progress=progress).sample(1000, seed=0)
-    assert progress.steps == synthesizer.work() > 6 + 30
+    s, taught_step = synthesizer._settings, synthesizer._step()
+    assert progress.steps == synthesizer.work() == scanning(s, 16) + 6 + 30 * taught_step + labelling(s, PATCHES)
+    assert taught_step > 1
     image, label = pools[0]
     assert progress.notes[-1] == f"label scans: {len(image)} of {len(image)} patches"
     assert np.array_equal(pairs.image, image)
