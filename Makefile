@@ -41,7 +41,7 @@ docs: $(READY)   ## Check that every link and example of the documentation holds
 
 bench: $(READY)  ## Run the benchmarks; each prints ratios.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
-	for script in startup simulate heap private_step generator iteration noise ledger similarity surface unet denormals inference fidelity embedding; do $(BIN)/python benchmarks/$$script.py; done
+	for script in startup simulate heap private_step generator iteration noise ledger similarity surface unet precision denormals inference fidelity embedding; do $(BIN)/python benchmarks/$$script.py; done
 
 clean:           ## Remove the environment and the demo.
 	rm -rf $(VENV) $(DEMO)

@@ -66,7 +66,7 @@ class HalfUnet(nn.Module):
         x, skips = self.way_down(image)
         for level, skip in zip(reversed(self.up), reversed(skips), strict=True):
             x = level(torch.cat((functional.interpolate(x, scale_factor=2.0, mode="nearest"), skip), dim=1))
-        return torch.sigmoid(self.last(x))[..., :height, :width]
+        return probability_of(self.last(x))[..., :height, :width]
 
     def way_down(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The coarsest map of images (n, 1, h, w), and the maps of the finer levels, finest first."""
@@ -82,6 +82,16 @@ class HalfUnet(nn.Module):
         """Repeat the edges of images (n, 1, h, w) until h and w can be halved at every level."""
         height, width = image.shape[-2:]
         return functional.pad(image, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
+
+
+def probability_of(logit: Tensor) -> Tensor:
+    """Sigmoid of a network's last layer, in float32 or finer: in bfloat16 it is 1, without a gradient, from 6.3 on.
+
+    Example:
+        >>> probability_of(torch.tensor([-2.0, 8.0], dtype=torch.bfloat16))
+        tensor([0.1192, 0.9997])
+    """
+    return torch.sigmoid(logit.float() if logit.dtype == torch.bfloat16 else logit)
 
 
 def open_levels(unet: HalfUnet, levels: int) -> int:

@@ -116,11 +116,14 @@ class Unet:
         optimiser = torch.optim.Adam(network.parameters(), lr=self.settings.learning_rate)
         forward = partial(folded_forward, network) if device.type == "cpu" else network
         average, watch = MovingAverage(network, self.settings.ema), Watch(steps)
+        lower = torch.autocast(device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16")
         with flushed_denormals(), torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(seed_for(seed, "unet", "dropout"))
             network.train()
             for step, (image, label) in enumerate(batches(patches, self.settings, seed, steps), start=1):
-                loss = soft_dice_loss(forward(trained.standardised(image.to(device))), label.to(device))
+                with lower:
+                    probability = forward(trained.standardised(image.to(device)))
+                loss = soft_dice_loss(probability, label.to(device))
                 optimiser.zero_grad()
                 torch.autograd.backward(loss)
                 optimiser.step()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from angioshare.models.unet import HalfUnet
+from angioshare.models.unet import HalfUnet, probability_of
 
 
 def folded_forward(network: HalfUnet, image: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def folded_forward(network: HalfUnet, image: Tensor) -> Tensor:
         x = x.add_(torch.conv2d(skip, fine, first.bias, padding=1))
         for layer in others:
             x = layer(x)
-    return torch.sigmoid(network.last(x))[..., : image.shape[-2], : image.shape[-1]]
+    return probability_of(network.last(x))[..., : image.shape[-2], : image.shape[-1]]
 
 
 class FoldedUnet:

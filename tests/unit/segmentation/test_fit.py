@@ -103,6 +103,46 @@ def test_denormals_are_taken_for_0_while_training_and_only_then(monkeypatch, bre
     assert not flushed()
 
 
+def seen_while_training(monkeypatch, precision: str) -> tuple[TrainedUnet, set[torch.dtype], set[torch.dtype]]:
+    """A U-Net trained in this precision, what its convolutions gave meanwhile, and what the loss was made of."""
+    convolved, judged, loss, plain = set(), set(), fit.soft_dice_loss, torch.conv2d
+
+    def conv2d(*arguments, **more):
+        given = plain(*arguments, **more)
+        convolved.add(given.dtype)
+        return given
+
+    def soft_dice(probability, label):
+        judged.update((probability.dtype, label.dtype))
+        return loss(probability, label)
+
+    monkeypatch.setattr(torch, "conv2d", conv2d)
+    monkeypatch.setattr(fit, "soft_dice_loss", soft_dice)
+    return train(QUICK.model_copy(update={"precision": precision})), convolved, judged
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_convolutions_multiply_in_the_chosen_precision_and_losses_in_float32(monkeypatch, precision, dtype):
+    trained, convolved, judged = seen_while_training(monkeypatch, precision)
+    assert (convolved, judged) == ({dtype}, {torch.float32})
+    assert {weight.dtype for weight in trained.network.parameters()} == {torch.float32}
+
+
+def test_bfloat16_trains_to_nearly_the_same_weights_and_finds_the_same():
+    settings = UnetSettings(channels=(4, 8), batch=12, steps=60, learning_rate=0.02, precision="bfloat16")
+    fine, coarse = train(settings.model_copy(update={"precision": "float32"})), train(settings)
+    assert not torch.equal(weights(fine), weights(coarse))
+    unseen = bright_lines(seed=9)
+    assert ((coarse.probability(unseen.image) > 0.5) == (unseen.label == 1)).mean() > 0.99
+
+
+def test_a_record_of_before_precisions_is_of_float32(tmp_path):
+    trained = train()
+    told = json.loads(trained.record.to_json())
+    del told["settings"]["precision"]
+    assert type(trained.record).from_json(json.dumps(told)) == trained.record
+
+
 def test_dropout_is_off_after_training():
     trained = train(QUICK.model_copy(update={"dropout": 0.5}))
     image = bright_lines().image

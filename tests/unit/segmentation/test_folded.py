@@ -3,7 +3,7 @@ from functools import partial
 import pytest
 import torch
 
-from angioshare.models.unet import HalfUnet
+from angioshare.models.unet import HalfUnet, probability_of
 from angioshare.segmentation import folded
 from angioshare.segmentation.folded import FoldedUnet, folded_forward
 
@@ -24,6 +24,22 @@ def test_the_folded_network_is_the_same_function(channels, shape):
     image = torch.randn(shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     with torch.no_grad():
         torch.testing.assert_close(FoldedUnet(network.double())(image), network(image), rtol=0, atol=1e-12)
+
+
+def test_a_sure_pixel_keeps_its_gradient_in_bfloat16():
+    logit = torch.tensor([9.0], dtype=torch.bfloat16, requires_grad=True)
+    probability_of(logit).sum().backward()
+    assert logit.grad.item() == pytest.approx(1.23e-4, rel=0.01)
+
+
+@pytest.mark.parametrize("forward", [HalfUnet.__call__, folded_forward])
+def test_bfloat16_gives_nearly_the_same_probabilities_in_float32(forward):
+    network = with_biases(HalfUnet((4, 8, 8), seed=1))
+    image = torch.randn((2, 1, 32, 20), generator=torch.Generator().manual_seed(2))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found = forward(network, image)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, network(image).detach(), rtol=0, atol=0.02)
 
 
 @pytest.mark.parametrize("channels", [(3, 5), (2, 4, 8), (4, 4, 6, 6, 9)])

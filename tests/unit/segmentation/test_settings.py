@@ -16,8 +16,9 @@ def test_the_published_grid_has_eight_u_nets():
 
 
 def test_the_grid_hands_down_what_all_u_nets_share():
-    settings = SegmentationSettings(channels=(4, 8), batch=5, steps=9, learning_rates=(1e-3,), dropouts=(0.0,))
-    assert {(u.channels, u.batch, u.total_steps(1000)) for u in settings.grid()} == {((4, 8), 5, 9)}
+    shared = {"channels": (4, 8), "batch": 5, "steps": 9, "ema": 0.5, "precision": "bfloat16"}
+    settings = SegmentationSettings(**shared, learning_rates=(1e-3,), dropouts=(0.0,))
+    assert [u.model_dump(include=shared.keys()) for u in settings.grid()] == [shared, shared]
 
 
 def test_augmentation_doubles_the_samples_of_an_epoch():
@@ -30,7 +31,15 @@ def test_steps_stand_in_place_of_epochs():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"learning_rates": ()}, {"channels": (8,)}, {"batch": 0}, {"inference": "magic"}, {"smooth": 1}]
+    "wrong",
+    [
+        {"learning_rates": ()},
+        {"channels": (8,)},
+        {"batch": 0},
+        {"inference": "magic"},
+        {"precision": "half"},
+        {"smooth": 1},
+    ],
 )
 def test_absurd_and_unknown_settings_are_refused(wrong):
     with pytest.raises(ValidationError):
