@@ -20,7 +20,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)   ## Simulate a cohort and a second site, run everything, print the report's path.
 	$(BIN)/angioshare demo $(DEMO)
 
-test: $(READY)   ## Run all tests, doctests and documentation examples.
+test: $(READY)   ## Run all tests and doctests.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-quick: $(READY)  ## Run all tests but the slow ones.

@@ -116,7 +116,7 @@ def settings_of(options: argparse.Namespace, cells: list[Cell]) -> Config:
     tree["evaluation"] |= {"fidelity_patches": 1000, "similarity_patches": 0}
     tree["sources"] = [
         {"name": cell.name, "title": cell.title, "synthesizer": cell.method, "pairs": options.pairs}
-        | {"settings": held.get(cell.method, {})}
+        | {"settings": ({"pairs": options.pairs} if cell.method == "calibrated" else {}) | held.get(cell.method, {})}
         | ({"privacy": {"unit": cell.unit, "epsilon": cell.epsilon}} if cell.epsilon else {})
         for cell in cells
     ]

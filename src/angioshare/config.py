@@ -19,6 +19,7 @@ from angioshare.patches.extract import PatchSettings
 from angioshare.privacy.unit import PrivacyUnit
 from angioshare.segmentation.settings import SegmentationSettings
 from angioshare.settings import Settings
+from angioshare.synthesis.registry import SYNTHESIZERS
 
 PRESETS = "angioshare.presets"
 """Package that holds the shipped settings, one TOML file each."""
@@ -54,7 +55,7 @@ class SourceSettings(Settings):
 
     name: str = Field(pattern=r"^[A-Za-z0-9]+(-[A-Za-z0-9]+)*$", max_length=40, description="Its name in every result.")
     title: str = Field("", max_length=80, description="Its name in tables and figures.")
-    synthesizer: str = Field(description="Registry name: wgan, real, simulator, shuffled.")
+    synthesizer: str = Field(description=f"Registry name: {', '.join(SYNTHESIZERS)}.")
     pairs: int = Field(41_000, ge=1, description="Pairs that are drawn from it.")
     seed: int = Field(0, description="Seed of initial weights and z; never of selection or noise in a private run.")
     privacy: PrivacySettings | None = Field(None, description="None trains without any privacy.")

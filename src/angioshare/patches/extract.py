@@ -28,7 +28,7 @@ class PatchSettings(Settings):
     vessel: int = Field(500, ge=0, le=100_000, description="Patches per subject that are centred on a vessel voxel.")
     random: int = Field(500, ge=0, le=100_000, description="Patches per subject centred anywhere in the brain.")
     allow_fewer: bool = Field(
-        False, description="Take fewer where a subject has fewer places; accounting still uses the numbers above."
+        False, description="Take fewer where a subject has fewer places; its epsilon still assumes the numbers above."
     )
 
     @model_validator(mode="after")

@@ -69,7 +69,7 @@ def outline(label: BoolArray) -> BoolArray:
 
 
 def sample_sheet(samples: Samples, *, columns: int = 8) -> Picture:
-    """Lay out the first pairs of a source: image, image with the label's outline, and label, one above the other.
+    """Lay out pairs of a source: image, image with the label's outline, and label, one above the other.
 
     Args:
         samples: Pairs; the first `columns` are shown, so nothing is picked here.

@@ -23,7 +23,8 @@ AXIS = (
 def caption_2(content: StudyContent, settings: Sequence[Setting]) -> str:
     """Of the samples."""
     return (
-        "Image patches, each above its vessel label: the first pairs of the first seed of every setting, not picked. "
+        "Image patches, each above its vessel label: some pairs of the first seed of every setting, drawn by a public "
+        "seed and not picked. "
         f"{made_from(settings)} Above each column: noise multiplier and both bounds. The paper's Figure 2 shows the "
         "same for its epsilons."
     )

@@ -40,7 +40,7 @@ def sampled(content: StudyContent) -> list[tuple[Setting, Samples]]:
 
 
 def figure_2(content: StudyContent) -> Figure:
-    """The first pairs of every setting: image above, label below."""
+    """Some pairs of every setting: image above, label below."""
     rows = []
     for band in _bands(sampled(content)):
         for number in range(SHOWN_PAIRS):
