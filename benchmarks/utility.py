@@ -14,6 +14,7 @@ of methods are their defaults, or those of --settings; they must not come from a
 
 import argparse
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -117,7 +118,7 @@ def settings_of(options: argparse.Namespace, cells: list[Cell]) -> Config:
     tree["sources"] = [
         {"name": cell.name, "title": cell.title, "synthesizer": cell.method, "pairs": options.pairs}
         | {"settings": ({"pairs": options.pairs} if cell.method == "calibrated" else {}) | held.get(cell.method, {})}
-        | ({"privacy": {"unit": cell.unit, "epsilon": cell.epsilon}} if cell.epsilon else {})
+        | ({"privacy": {"unit": cell.unit, "epsilon": cell.epsilon}} if cell.epsilon is not None else {})
         for cell in cells
     ]
     return parse_config(tomli_w.dumps(tree), name="utility", changes=options.changes)
@@ -186,7 +187,29 @@ def cell(text: str) -> Cell:
     method, *rest = text.split(":")
     if method not in SYNTHESIZERS or len(rest) not in (0, 2) or (rest and rest[0] not in ("patch", "subject")):
         raise argparse.ArgumentTypeError(f"{text!r} must be METHOD or METHOD:UNIT:EPSILON, as calibrated:subject:1")
-    return Cell(method, "patch" if not rest or rest[0] == "patch" else "subject", float(rest[1]) if rest else None)
+    return Cell(method, "patch" if not rest or rest[0] == "patch" else "subject", epsilon(rest[1]) if rest else None)
+
+
+def epsilon(text: str) -> float:
+    """A target: finite and above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"epsilon {text!r} must be a finite number above 0; METHOD alone is not private"
+        )
+    return value
+
+
+def epsilons(text: str) -> list[str]:
+    """Targets with commas; `inf` stands for no privacy."""
+    found = words(text)
+    for one in found:
+        if one != "inf":
+            epsilon(one)
+    return found
 
 
 def words(text: str) -> list[str]:
@@ -203,7 +226,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="folder of plan, study and table")
     parser.add_argument("--seeds", type=seeds, default=[1, 2, 3], help="consecutive seeds, default 1,2,3")
     parser.add_argument("--methods", type=words, default=methods, help=f"default {','.join(methods)}")
-    parser.add_argument("--epsilons", type=words, default=words("0.5,1,3,8,inf"), help="inf runs without privacy")
+    parser.add_argument("--epsilons", type=epsilons, default=words("0.5,1,3,8,inf"), help="inf runs without privacy")
     parser.add_argument("--units", type=words, default=["patch", "subject"], help="default patch,subject")
     parser.add_argument(
         "--cells", type=cell, nargs="+", default=[], metavar="METHOD:UNIT:EPSILON", help="these alone, not the grid"

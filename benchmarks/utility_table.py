@@ -58,6 +58,11 @@ class Row:
     minutes: tuple[float, float]
     memory_mb: float | None
 
+    @property
+    def seeds(self) -> int:
+        """How many seeds were scored."""
+        return len({seed for scores in self.scores.get("dice", {}).values() for seed, _ in scores})
+
     def spread(self, score: str, site: str) -> Spread:
         """A score at a site."""
         return spread(self.scores.get(score, {}).get(site, {}))
@@ -160,12 +165,13 @@ def page(table: Table) -> str:
 
 
 def _dice_table(table: Table) -> str:
-    header = ["setting", "epsilon, patch", "epsilon, subject", "delta"]
+    header = ["setting", "seeds", "epsilon, patch", "epsilon, subject", "delta"]
     for site in table.sites:
         header += [f"Dice, {site}", f"of real training, {site}", f"minus simulator alone, {site}"]
     rows = []
     for row in table.rows:
-        cells = [row.title, *map(rounded_up, row.epsilon), "-" if row.delta is None else f"{row.delta:.3g}"]
+        cells = [row.title, str(row.seeds), *map(rounded_up, row.epsilon)]
+        cells.append("-" if row.delta is None else f"{row.delta:.3g}")
         for site in table.sites:
             cells += [str(row.spread("dice", site)), share_of_real(table, row, site)]
             cells.append(str(table.against(row, "simulator", site) or "-"))
@@ -174,11 +180,14 @@ def _dice_table(table: Table) -> str:
 
 
 def share_of_real(table: Table, row: Row, site: str) -> str:
-    """Mean Dice as a share of that of real training."""
+    """Mean Dice as a share of that of real training, over the seeds and subjects that both were scored on."""
     real = table.row("real")
-    ceiling = real.spread("dice", site).mean if real else None
-    mine = row.spread("dice", site).mean
-    return f"{mine / ceiling:.2f}" if mine is not None and ceiling else "-"
+    if real is None:
+        return "-"
+    mine, ceiling = (one.scores["dice"].get(site, {}) for one in (row, real))
+    common = [key for key, value in mine.items() if value is not None and ceiling.get(key) is not None]
+    part, whole = (spread({key: scores[key] for key in common}).mean for scores in (mine, ceiling))
+    return f"{part / whole:.2f}" if part is not None and whole else "-"
 
 
 def _other_table(table: Table) -> str:
@@ -222,18 +231,16 @@ def verdicts(table: Table) -> list[str]:
 def _verdict(table: Table, title: str, rows: Sequence[Row], site: str, rival: str) -> str:
     beats: list[str] = []
     fails: list[str] = []
-    seeds = set()
     for row in rows:
         found = table.against(row, rival, site)
         if found is None:
             fails.append(f"{_place(row)} (not measured)")
             continue
-        seeds.add(found.seeds)
-        (beats if found.word == "higher" else fails).append(f"{_place(row)} ({found})")
+        few = "; one seed, so nothing is known of others" if found.seeds == 1 else ""
+        (beats if found.word == "higher" else fails).append(f"{_place(row)} ({found}{few})")
     parts = [f"beats {FREE[rival]} {', '.join(beats)}"] if beats else []
     parts += [f"does not beat {FREE[rival]} {', '.join(fails)}"] if fails else []
-    few = "; one seed, so nothing is known of other seeds" if seeds == {1} else ""
-    return f"**{title}**, {site}: {'; '.join(parts)}{few}."
+    return f"**{title}**, {site}: {'; '.join(parts)}."
 
 
 def _place(row: Row) -> str:

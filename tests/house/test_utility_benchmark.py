@@ -194,3 +194,47 @@ def test_one_command_does_what_is_missing_and_a_second_one_nothing_more(benchmar
     first = finished_work()
     assert len(first) == 5 * 5
     assert finished_work() == first
+
+
+def scored(name, by_seed):
+    """A row with one site, a test subject, and a Dice for each seed."""
+    from utility_table import Row
+
+    dice = {"A": {(seed, "one"): value for seed, value in by_seed.items()}}
+    return Row(
+        name=name, title=name, synthesizer=name, unit=None, target=None, epsilon=(0.0, 0.0), delta=None,
+        scores={"dice": dice}, frechet={}, minutes=(0.0, 0.0), memory_mb=None,
+    )  # fmt: skip
+
+
+def test_a_share_of_real_training_is_taken_over_the_seeds_that_both_have(benchmark):
+    from utility_table import Table, page, share_of_real
+
+    real, few = scored("real", {1: 0.4, 2: 0.8, 3: None}), scored("wgan", {2: 0.6, 3: 0.9})
+    table = Table(rows=[real, few], sites=["A"], statement="", refused={}, missing=[])
+    assert share_of_real(table, few, "A") == "0.75"
+    assert share_of_real(table, scored("wgan", {4: 0.6}), "A") == "-"
+    assert "| wgan | 2 |" in page(table)
+
+
+def test_what_one_seed_says_is_called_that_beside_rows_of_more(benchmark):
+    from utility_table import Table, verdicts
+
+    rows = [
+        scored("simulator", {1: 0.4, 2: 0.5, 3: 0.6}),
+        scored("wgan", {2: 0.6}),
+        scored("diffusion", {1: 0.1, 2: 0.2}),
+    ]
+    one, more = verdicts(Table(rows=rows, sites=["A"], statement="", refused={}, missing=[]))
+    assert "one seed, so nothing is known of others" in one
+    assert "one seed" not in more
+
+
+@pytest.mark.parametrize("wrong", ["0", "-1", "nan", "inf", "one"])
+def test_an_epsilon_that_promises_nothing_is_refused(benchmark, capsys, wrong):
+    flags = [f"--cells=calibrated:subject:{wrong}"] + [f"--epsilons={wrong},1"] * (wrong != "inf")  # there: no privacy
+    for flag in flags:
+        with pytest.raises(SystemExit) as end:
+            benchmark.read_options(["--cohort", "C", "--out", "O", flag])
+        assert end.value.code == 2
+        assert "must be a finite number above 0" in capsys.readouterr().err
