@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from angioshare.errors import DataError
+from angioshare.errors import DataError, SettingsError
 from angioshare.patches.extract import PatchSettings
 from angioshare.patches.patchset import PatchSet
 from angioshare.patches.store import open_store, write_patchset, write_store
@@ -32,7 +32,7 @@ from angioshare.simulator.prior import prior_of
 from angioshare.synthesis.calibration.features import NAMES, features
 from angioshare.synthesis.calibration.lessons import lessons, places
 from angioshare.synthesis.calibration.posterior import learn_places
-from angioshare.synthesis.calibration.summary import Summary, learn, means_of
+from angioshare.synthesis.calibration.summary import SPARE_LESSONS, Summary, learn, means_of
 from angioshare.synthesis.calibration.tilting import evenly, hedged, tilted
 from angioshare.synthesis.releasing import release_once
 from angioshare.synthesis.rivals import Pairs
@@ -91,7 +91,7 @@ class Calibrated:
     learns_from = "a public simulator fitted to a few numbers about the training subjects"
 
     def __init__(self, settings: CalibratedSettings, context: Context) -> None:
-        """Refuse a prior that does not exist, or what does not narrow it."""
+        """Refuse a prior that does not exist, what does not narrow it, and too few lessons, before any is simulated."""
         self._settings, self._context = settings, context
         self._prior = prior_of(settings.prior, settings.known)
         private = context.provenance == "dp"
@@ -99,6 +99,11 @@ class Calibrated:
         noisy = private and context.unit == "subject"
         self._numbers = settings.numbers if settings.numbers is not None else FEW if noisy else len(NAMES)
         self._subjects = settings.subjects * (1 if noisy else settings.sharp_factor)
+        if settings.lessons < self._numbers + SPARE_LESSONS:
+            raise SettingsError(
+                f"lessons={settings.lessons}: {self._numbers} released numbers need {self._numbers + SPARE_LESSONS} "
+                "simulated subjects at least; raise lessons or lower numbers"
+            )
 
     def schedule(self) -> Schedule:
         """See `Synthesizer.schedule`: one release, in which everybody takes part."""

@@ -52,6 +52,13 @@ def simulated(tmp_path_factory):
     return (folder / FILE).read_bytes()
 
 
+@pytest.mark.parametrize(("lessons", "numbers", "unit"), [(4, 3, "subject"), (9, None, "subject"), (24, None, "patch")])
+def test_too_few_lessons_are_refused_before_any_is_simulated(lessons, numbers, unit):
+    context = CONTEXT if unit == "subject" else BY_PATCH
+    with pytest.raises(SettingsError, match=f"lessons={lessons}: .*raise lessons or lower numbers"):
+        build("calibrated", {**SETTINGS, "lessons": lessons, "numbers": numbers}, context)
+
+
 @pytest.fixture
 def fit(real32, engines, simulated, tmp_path):
     folder = tmp_path / "source"

@@ -37,6 +37,9 @@ _RADIUS_QUANTILE = {"subject": 0.5, "patch": 0.995}
 and 3 a dozen subjects lose less by a vector cut to half the simulated sites' length than by the noise of a wide bound.
 Thousands of patches drown that noise, and a narrow bound would move their mean."""
 
+SPARE_LESSONS = 2
+"""So many more simulated subjects than released numbers are needed at least."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
@@ -115,10 +118,10 @@ def learn(lessons: FloatArray, numbers: int, unit: PrivacyUnit = "subject") -> S
     """
     means = means_of(lessons)
     means = means[np.isfinite(means).all(axis=1)]
-    if numbers > len(NAMES) or len(means) < numbers + 2:
+    if numbers > len(NAMES) or len(means) < numbers + SPARE_LESSONS:
         raise SettingsError(
-            f"numbers={numbers} needs at least {numbers + 2} simulated subjects, and there are {len(NAMES)} features; "
-            f"{len(means)} subjects were simulated: lower numbers or raise lessons"
+            f"numbers={numbers} needs at least {numbers + SPARE_LESSONS} simulated subjects and as many features: "
+            f"there are {len(means)} and {len(NAMES)}; lower numbers or raise lessons"
         )
     centre = means.mean(axis=0)
     scale = np.maximum(means.std(axis=0), 1e-6) / feature_weights()
