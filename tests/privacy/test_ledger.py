@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from angioshare.errors import LedgerError, PrivacyError, SettingsError
 from angioshare.privacy import chain
 from angioshare.privacy.events import Spend, StepEvent
+from angioshare.privacy.journal import Journal
 from angioshare.privacy.ledger import Ledger, read_lines
 from angioshare.privacy.registry import BESIDE, Registry, fingerprints, user_state_folder, writable
 
@@ -256,6 +257,30 @@ def test_a_full_disk_stops_the_charge(written: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.undo()
     with Ledger.open(written, subjects=SUBJECTS) as again:
         assert charged(again) == 64 + 40 + 9
+
+
+@pytest.mark.parametrize(("name", "flushed"), [("append", 9), ("unread", 0)])
+def test_an_interrupt_between_disk_and_memory_breaks_no_chain(
+    name: str, flushed: int, written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that followed one which is on disk alone would make every later start refuse the ledger."""
+    ledger, other = (Ledger.open(written, subjects=SUBJECTS) for _ in range(2))
+    other.reserve(EVENT, "other", 5)
+    whole = getattr(Journal, name)
+
+    def interrupted(*given: object) -> None:
+        whole(*given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, name, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ledger.reserve(EVENT, "run", 9)
+    monkeypatch.undo()
+    with pytest.raises(LedgerError, match="closed"):
+        ledger.reserve(EVENT, "run", 1)
+    other.reserve(EVENT, "other", 1)
+    with Ledger.open(written, subjects=SUBJECTS) as again:
+        assert charged(again) == 64 + 40 + 5 + flushed + 1
 
 
 # Giving back.
