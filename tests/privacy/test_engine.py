@@ -348,9 +348,10 @@ def check_an_interrupt_leaves_no_uncharged_step(
     engine = make(plan=plan, critic=critic, synthetic_rows=0, ledger=ledger, run="r")
     for _ in range(made):
         engine.draw()
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(owner, name, interrupted)
-        engine.draw()
+        with pytest.raises(KeyboardInterrupt):
+            engine.draw()
     engine.close()
     ledger.close()
     made += name == "draw"  # who was drawn may be known
@@ -387,9 +388,10 @@ def test_an_interrupt_while_it_closes_gives_nothing_back_twice(plan: Plan, criti
         settle(*given)
         raise KeyboardInterrupt
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ledger, "settle", interrupted)
-        engine.close()
+        with pytest.raises(KeyboardInterrupt):
+            engine.close()
     engine.close()
     assert sum(spend.steps for spend in ledger.spends()) == 1
 

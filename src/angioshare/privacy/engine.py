@@ -151,7 +151,7 @@ class PrivateEngine:
             with self._ledger.turn():
                 steps = min(RESERVED_AT_ONCE, self._allowance.look(self._made))
                 number = self._ledger.reserve(self.plan.event(), self.run, steps)
-            # Steps come last: an interrupt before them leaves nothing to give back, and nothing of an older reservation.
+            # Steps come last: an interrupt before them leaves nothing to give back, least of all of an older one.
             self._reservation, self._reserved_left = number, steps
         self._reserved_left -= 1
         self._made += 1

@@ -218,11 +218,31 @@ class Ledger:
             self._mend(cut)
 
     def _mend(self, cut: bool) -> None:
-        """End a line that was cut short by a kill, and note that it was if it cannot be read."""
-        if cut:
-            self._journal.append(b"\n")
-            if self._lines[-1].value is None:
-                self._append({"kind": "torn"})
+        """End a last line that was cut short by a kill, and note that it was if it cannot be read.
+
+        Both are one write, and a kill within it leaves what is gone on with here: a line that ends and cannot be read,
+        or the beginning of the note. Before the note such a line counts as spent, and after it as well.
+
+        Raises:
+            LedgerError: Somebody ended the beginning of a note, which no kill does.
+        """
+        last = self._lines[-1]
+        if last.value is not None:
+            if cut:
+                self._journal.append(b"\n")
+            return
+        if chain.begins_note(self._lines):
+            if not cut:
+                raise LedgerError(f"{self.path}: line {len(self._lines)} was edited or damaged; restore it")
+            note = chain.note(self._lines[-2])
+            with self._whole_or_closed():
+                self._journal.append(note.raw[len(last.raw) :] + b"\n")
+                self._lines[-1] = note
+            return
+        note = chain.note(last)
+        with self._whole_or_closed():
+            self._journal.append((b"\n" if cut else b"") + note.raw + b"\n")
+            self._lines.append(note)
 
     def _check_registry(self, ledger: str) -> None:
         if self._registry is not None:
