@@ -212,7 +212,7 @@ class PrivateEngine:
         spends = [*self._of_this_run, Spend(event=self.plan.event(), steps=self._made)]
         caveats = [SEEDED] if self._noise.seeded or self._selector.seeded else []
         caveats += [] if self._ledger is not None else [UNLEDGERED]
-        return state(spends, self.plan.delta_value, self._released, self.plan.relation, tuple(caveats))
+        return state(spends, self.plan.deltas, self._released, self.plan.relation, tuple(caveats))
 
     def close(self) -> None:
         """Give back the steps that were reserved and never drawn; the engine makes no more.
