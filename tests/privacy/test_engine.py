@@ -10,7 +10,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from angioshare.errors import BudgetExceeded, PrivacyError, SettingsError
+from angioshare.errors import BudgetExceeded, LedgerError, PrivacyError, SettingsError
 from angioshare.privacy.accounting import guarantee
 from angioshare.privacy.allowance import Allowance
 from angioshare.privacy.backward import Loss
@@ -19,6 +19,7 @@ from angioshare.privacy.clipping import ClippedGradients
 from angioshare.privacy.engine import RESERVED_AT_ONCE, PrivateEngine
 from angioshare.privacy.entropy import KeyStream
 from angioshare.privacy.events import Spend
+from angioshare.privacy.journal import Journal
 from angioshare.privacy.ledger import Ledger, read_lines
 from angioshare.privacy.noise import GaussianNoise
 from angioshare.privacy.plan import PrivacyPlan
@@ -309,6 +310,92 @@ def test_check_of_charges_catches(mutant: type[PrivateEngine], plan: Plan, criti
         check_charge_is_on_disk_before_the_draw(mutant, plan(), critic, ledger)
 
 
+class ForgetsTheReservation(PrivateEngine):
+    """Knows how much it will reserve before it has reserved it."""
+
+    def _charged_draw(self) -> Draw:
+        if self._reserved_left == 0:
+            self._reserved_left = RESERVED_AT_ONCE
+            assert self._ledger is not None
+            self._reservation = self._ledger.reserve(self.plan.event(), self.run, RESERVED_AT_ONCE)
+        return super()._charged_draw()
+
+
+POINTS = {
+    "before a word of it": (Ledger, "reserve", "before"),
+    "before the line": (Journal, "append", "before"),
+    "before the line is flushed": (os, "fsync", "before"),
+    "after the line is flushed": (os, "fsync", "after"),
+    "after the line": (Journal, "append", "after"),
+    "after all of it": (Ledger, "reserve", "after"),
+    "before the draw": (PoissonSelector, "draw", "before"),
+    "after the draw": (PoissonSelector, "draw", "after"),
+}
+
+
+def check_an_interrupt_leaves_no_uncharged_step(
+    make: Callable[..., PrivateEngine], plan: PrivacyPlan, critic: nn.Module, ledger: Ledger, point: str, made: int
+) -> None:
+    """Interrupted in the draw that follows `made` others, then closed as every training is."""
+    owner, name, when = POINTS[point]
+    whole = getattr(owner, name)
+
+    def interrupted(*given: object) -> object:
+        if when == "after":
+            whole(*given)
+        raise KeyboardInterrupt
+
+    engine = make(plan=plan, critic=critic, synthetic_rows=0, ledger=ledger, run="r")
+    for _ in range(made):
+        engine.draw()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            engine.draw()
+    engine.close()
+    ledger.close()
+    made += name == "draw"  # who was drawn may be known
+    assert made <= sum(spend.steps for spend in spent(read_lines(ledger.path))) <= made + RESERVED_AT_ONCE
+    with Ledger.open(ledger.path, subjects={"sub-1": "a1"}) as again:
+        again.reserve(plan.event(), "r", 1)
+        assert again.verify() == []
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("made", [0, RESERVED_AT_ONCE])
+def test_an_interrupt_leaves_no_uncharged_step(
+    plan: Plan, critic: nn.Module, ledger: Ledger, point: str, made: int
+) -> None:
+    check_an_interrupt_leaves_no_uncharged_step(PrivateEngine, plan(), critic, ledger, point, made)
+
+
+@pytest.mark.parametrize("mutant", [ForgetsTheReservation])
+def test_check_of_interrupts_catches(
+    mutant: type[PrivateEngine], plan: Plan, critic: nn.Module, ledger: Ledger
+) -> None:
+    with pytest.raises(FAILED):
+        check_an_interrupt_leaves_no_uncharged_step(
+            mutant, plan(), critic, ledger, "before a word of it", RESERVED_AT_ONCE
+        )
+
+
+def test_an_interrupt_while_it_closes_gives_nothing_back_twice(plan: Plan, critic: nn.Module, ledger: Ledger) -> None:
+    engine = PrivateEngine(plan=plan(), critic=critic, synthetic_rows=0, ledger=ledger, run="r")
+    engine.draw()
+    settle = ledger.settle
+
+    def interrupted(*given: int) -> None:
+        settle(*given)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ledger, "settle", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            engine.close()
+    engine.close()
+    assert sum(spend.steps for spend in ledger.spends()) == 1
+
+
 def test_a_clean_stop_charges_what_was_made(plan: Plan, critic: nn.Module, ledger: Ledger) -> None:
     with PrivateEngine(plan=plan(), critic=critic, synthetic_rows=0, ledger=ledger, run="r") as engine:
         for _ in range(RESERVED_AT_ONCE + 3):
@@ -385,12 +472,22 @@ def test_check_of_budget_catches(
         check_budget_stops_before_the_step(PrivateEngine, plan(epsilon_budget=1.5), critic, ledger)
 
 
-def check_runs_side_by_side_keep_one_budget(plan: PrivacyPlan, critic: nn.Module, ledger: Ledger) -> None:
+class SeesOtherNamesAlone(Allowance):
+    """Takes whatever was spent under its own name for its own."""
+
+    def _count(self, spends: list[Spend], made: int) -> None:
+        if not made or any(spend.run != "first" for spend in spends):
+            super()._count(spends, made)
+
+
+def check_runs_side_by_side_keep_one_budget(
+    plan: PrivacyPlan, critic: nn.Module, ledger: Ledger, names: tuple[str, str]
+) -> None:
     """Two trainings draw in turn, each with a ledger of its own on the same file; together they keep the budget."""
     with Ledger.open(ledger.path, subjects={"sub-1": "a1"}) as other:
         engines = [
             PrivateEngine(plan=plan, critic=critic, synthetic_rows=0, ledger=one, run=name)
-            for name, one in (("first", ledger), ("second", other))
+            for name, one in zip(names, (ledger, other), strict=True)
         ]
         assert engines[0].steps_left == engines[1].steps_left > 2 * RESERVED_AT_ONCE
         going, stops = list(engines), 0
@@ -404,22 +501,27 @@ def check_runs_side_by_side_keep_one_budget(plan: PrivacyPlan, critic: nn.Module
         assert stops == 2
         spends = ledger.spends()
         assert guarantee(spends, plan.delta_value, plan.unit, plan.relation).epsilon <= plan.epsilon_budget
-        assert {spend.run for spend in spends} == {"first", "second"}
+        assert {spend.run for spend in spends} == set(names)
         assert ledger.verify() == other.verify() == []
 
 
-def test_runs_side_by_side_keep_one_budget(plan: Plan, critic: nn.Module, ledger: Ledger) -> None:
-    check_runs_side_by_side_keep_one_budget(plan(epsilon_budget=1.2, noise_multiplier=8.0, steps=1000), critic, ledger)
+@pytest.mark.parametrize("names", [("first", "second"), ("first", "first")])
+def test_runs_side_by_side_keep_one_budget(
+    plan: Plan, critic: nn.Module, ledger: Ledger, names: tuple[str, str]
+) -> None:
+    """Under one name too, as a copied folder of a run has it."""
+    chosen = plan(epsilon_budget=1.2, noise_multiplier=8.0, steps=1000)
+    check_runs_side_by_side_keep_one_budget(chosen, critic, ledger, names)
 
 
-@pytest.mark.parametrize("mutant", [LooksOnce])
+@pytest.mark.parametrize("mutant", [LooksOnce, SeesOtherNamesAlone])
 def test_check_of_runs_side_by_side_catches(
     mutant: type[Allowance], plan: Plan, critic: nn.Module, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("angioshare.privacy.engine.Allowance", mutant)
     with pytest.raises(FAILED):
         check_runs_side_by_side_keep_one_budget(
-            plan(epsilon_budget=1.2, noise_multiplier=8.0, steps=1000), critic, ledger
+            plan(epsilon_budget=1.2, noise_multiplier=8.0, steps=1000), critic, ledger, ("first", "first")
         )
 
 
@@ -428,6 +530,29 @@ def test_a_full_disk_stops_the_run_before_the_draw(plan: Plan, critic: nn.Module
     ledger.close()
     with pytest.raises(PrivacyError, match="closed"):
         engine.draw()
+
+
+@pytest.mark.parametrize("made", [0, 3, RESERVED_AT_ONCE])
+def test_a_full_disk_is_what_the_user_is_told_of(
+    plan: Plan, critic: nn.Module, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, made: int
+) -> None:
+    """Settling with a ledger that a failed write has closed must not put another error in its place."""
+
+    def full(handle: int, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    def train() -> None:
+        with PrivateEngine(plan=plan(), critic=critic, synthetic_rows=0, ledger=ledger, run="r") as engine:
+            for _ in range(made):
+                engine.draw()
+            monkeypatch.setattr(os, "write", full)
+            if engine._reserved_left:
+                ledger.reserve(plan().event(), "another run", 1)
+            engine.draw()
+
+    with pytest.raises(LedgerError, match="No space left"):
+        train()
+    assert sum(spend.steps for spend in ledger.spends()) >= made
 
 
 def test_epsilon_so_far_is_never_too_low(plan: Plan, critic: nn.Module, ledger: Ledger) -> None:

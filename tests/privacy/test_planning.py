@@ -21,7 +21,7 @@ from angioshare.privacy.events import Spend, StepEvent
 from angioshare.privacy.ledger import Ledger
 from angioshare.privacy.plan import PrivacyPlan
 from angioshare.privacy.planner import budget, ledger_report
-from angioshare.privacy.statements import NOT_COVERED, state
+from angioshare.privacy.statements import NOT_COVERED, Deltas, deltas_for, state
 from angioshare.privacy.unit import PrivacyStatement, public_knowledge, statement_from_json, without_privacy
 
 FAILED = (AssertionError, pytest.fail.Exception)
@@ -155,6 +155,45 @@ def test_delta_at_one_over_units_is_refused(plan: Plan) -> None:
 def test_check_of_delta_catches_a_plan_that_takes_any(plan: Plan) -> None:
     with pytest.raises(FAILED):
         check_delta_at_one_over_units_is_refused(AnyDelta, vars(plan()))
+
+
+class OneDelta(PrivacyPlan):
+    @property
+    def deltas(self) -> Deltas:
+        return Deltas(patch=self.delta_value, subject=self.delta_value)
+
+
+def check_no_delta_is_one_over_its_units(make: type[PrivacyPlan], settings: dict[str, object]) -> None:
+    """Both units stand in the statement, so both deltas must mean something, also where subjects were drawn."""
+    changes = {"unit": "subject", "n_units": 41, "n_subjects": 41, "patches_per_subject": 1000, "noise_multiplier": 9.0}
+    for delta in (0.01, 0.02, 2e-5):
+        found = make(**{**settings, **changes, "delta": delta}).predicted()  # type: ignore[arg-type]
+        assert found.subject.delta == delta
+        assert found.patch.delta < 1 / 41_000
+        assert f"at delta = {found.patch.delta:.3g} (patch)" in found.sentence()
+    assert found.patch.delta == 2e-5
+
+
+def test_no_delta_is_one_over_its_units(plan: Plan) -> None:
+    check_no_delta_is_one_over_its_units(PrivacyPlan, vars(plan()))
+
+
+@pytest.mark.parametrize("mutant", [OneDelta])
+def test_check_of_both_deltas_catches(mutant: type[PrivacyPlan], plan: Plan) -> None:
+    with pytest.raises(FAILED):
+        check_no_delta_is_one_over_its_units(mutant, vars(plan()))
+
+
+def test_the_default_of_many_subjects_is_none_for_their_patches(plan: Plan) -> None:
+    many = plan(unit="subject", n_units=200, n_subjects=200, patches_per_subject=1000, delta=None)
+    assert many.deltas == Deltas(patch=auto_delta(200_000), subject=auto_delta(200))
+    assert plan(delta=None).deltas == Deltas(patch=auto_delta(40), subject=auto_delta(40))
+
+
+def test_of_several_deltas_each_unit_takes_the_largest_that_means_something() -> None:
+    assert deltas_for([0.01, 2e-5, 1e-6], patches=41_000, subjects=41) == Deltas(patch=2e-5, subject=0.01)
+    assert deltas_for([0.5], patches=41_000, subjects=41) == Deltas(patch=auto_delta(41_000), subject=auto_delta(41))
+    assert deltas_for([1 / 41], patches=41, subjects=41).subject < 1 / 41
 
 
 def test_a_plan_predicts_both_units(plan: Plan) -> None:

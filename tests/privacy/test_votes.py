@@ -212,6 +212,16 @@ def test_the_budget_stops_before_the_step_and_counts_other_runs(votes, everybody
     assert [spend.run for spend in ledger.spends()] == ["a", "a", "b"]
 
 
+def test_the_budget_counts_another_process_of_the_same_name(votes, everybody):
+    budget = everybody(steps=3).predicted().subject.epsilon * 1.001
+    first, second = votes(epsilon_budget=budget), votes(epsilon_budget=budget)
+    for engine in (first, second, first):
+        engine.release(lambda: ballots(0))
+    for engine in (second, first):
+        with pytest.raises(BudgetExceeded, match="epsilon_budget"):
+            engine.release(lambda: pytest.fail("asked beyond the budget"))
+
+
 def test_no_step_is_made_beyond_the_plan_and_a_resumed_run_adds_up(votes, ledger):
     engine = votes()
     for step in range(3):

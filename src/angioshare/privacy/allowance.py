@@ -23,7 +23,7 @@ class Allowance:
     """
 
     def __init__(self, plan: PrivacyPlan, event: StepEvent, ledger: Ledger | None, run: str, steps: int) -> None:
-        self._plan, self._event, self._ledger, self._run = plan, event, ledger, run
+        self._plan, self._event, self._ledger = plan, event, ledger
         self._planned = self._affordable = steps
         earlier = ledger.spends() if ledger is not None else []
         self.of_this_run = merged(spend for spend in earlier if spend.run == run)
@@ -65,8 +65,12 @@ class Allowance:
         return PrivacyError(f"all {self._planned} planned steps have been made; plan more before you start")
 
     def _count(self, spends: list[Spend], made: int) -> None:
-        """Find anew what there is room for, if others spent since it was found last: that takes a second."""
-        budget, others = self._plan.epsilon_budget, merged(spend for spend in spends if spend.run != self._run)
+        """Find anew what there is room for, if others spent since it was found last: that takes a second.
+
+        Others are whoever spent what this start did not, under the same name too: a run's folder may have been copied.
+        """
+        budget = self._plan.epsilon_budget
+        others = merged([*spends, Spend(event=self._event, steps=-made)])
         if budget is None or others == self._others:
             return
         self._others = others

@@ -65,8 +65,22 @@ def encode(value: dict[str, Any], previous: Line | None) -> Line:
     return Line(json.dumps(chained, separators=(",", ":")).encode(), chained)
 
 
+def note(torn: Line) -> Line:
+    """Make the line that acknowledges a torn one."""
+    return encode({"kind": "torn"}, torn)
+
+
+def begins_note(lines: list[Line]) -> bool:
+    """Whether the last line is the beginning of the note that the line before it is torn."""
+    if len(lines) < 2 or lines[-1].value is not None or lines[-2].value is not None:
+        return False
+    return note(lines[-2]).raw.startswith(lines[-1].raw)
+
+
 def problems(lines: list[Line], checked: int = 0) -> list[str]:
-    """What is wrong with a chain; empty if nothing is. A torn line is no problem if it is the last or acknowledged.
+    """What is wrong with a chain; empty if nothing is.
+
+    A torn line is no problem if it is the last or acknowledged, or if its acknowledgement has begun.
 
     Args:
         lines: The whole chain.
@@ -76,7 +90,8 @@ def problems(lines: list[Line], checked: int = 0) -> list[str]:
     settled = {line.value["of"] for line in lines[:checked] if line.kind == "settle" and line.value}
     for number, line in enumerate(lines[checked:], checked + 1):
         if line.value is None:
-            if number < len(lines) and lines[number].kind != "torn":
+            acknowledged = number == len(lines) or lines[number].kind == "torn"
+            if not acknowledged and not (number == len(lines) - 1 and begins_note(lines)):
                 found.append(f"line {number} cannot be read")
             continue
         if line.value.get("prev") != (lines[number - 2].hash if number > 1 else ""):

@@ -149,8 +149,10 @@ class PrivateEngine:
             self._allowance.look(self._made)
         elif self._reserved_left == 0:
             with self._ledger.turn():
-                self._reserved_left = min(RESERVED_AT_ONCE, self._allowance.look(self._made))
-                self._reservation = self._ledger.reserve(self.plan.event(), self.run, self._reserved_left)
+                steps = min(RESERVED_AT_ONCE, self._allowance.look(self._made))
+                number = self._ledger.reserve(self.plan.event(), self.run, steps)
+            # Steps come last: an interrupt before them leaves nothing to give back, least of all of an older one.
+            self._reservation, self._reserved_left = number, steps
         self._reserved_left -= 1
         self._made += 1
         return self._selector.draw()
@@ -210,14 +212,17 @@ class PrivateEngine:
         spends = [*self._of_this_run, Spend(event=self.plan.event(), steps=self._made)]
         caveats = [SEEDED] if self._noise.seeded or self._selector.seeded else []
         caveats += [] if self._ledger is not None else [UNLEDGERED]
-        return state(spends, self.plan.delta_value, self._released, self.plan.relation, tuple(caveats))
+        return state(spends, self.plan.deltas, self._released, self.plan.relation, tuple(caveats))
 
     def close(self) -> None:
-        """Give back the steps that were reserved and never drawn; the engine makes no more."""
-        if self._ledger is not None and self._reserved_left > 0:
-            self._ledger.settle(self._reservation, self._reserved_left)
-        self._reserved_left, self._planned = 0, self._made
+        """Give back the steps that were reserved and never drawn; the engine makes no more.
+
+        Where the ledger is closed, as after a failed write, nothing is given back: too much is counted then.
+        """
+        unused, self._reserved_left, self._planned = self._reserved_left, 0, self._made
         self._allowance.close(self._made)
+        if self._ledger is not None and unused > 0 and self._ledger.is_open:
+            self._ledger.settle(self._reservation, unused)
 
     def __enter__(self) -> Self:
         return self

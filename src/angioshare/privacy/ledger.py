@@ -90,6 +90,11 @@ class Ledger:
             yield
 
     @property
+    def is_open(self) -> bool:
+        """Whether anything can still be charged or given back."""
+        return self._journal.is_open
+
+    @property
     def id(self) -> str:
         """The ledger's id, drawn at random when it was begun."""
         return str((self._lines[0].value or {})["ledger"])
@@ -200,22 +205,44 @@ class Ledger:
 
     def _catch_up(self) -> None:
         """Read what other processes wrote, and refuse it if it does not follow what was there."""
-        lines, cut = chain.parse(self._journal.unread())
-        if not lines:
-            return
-        # A torn line that was the last one may be acknowledged by these, so the last known line is looked at again.
-        if found := chain.problems([*self._lines, *lines], len(self._lines) - 1):
-            self._journal.close()
-            raise LedgerError(f"{self.path} was changed by somebody else while in use: {found[0]}; stop and restore it")
-        self._lines += lines
-        self._mend(cut)
+        with self._whole_or_closed():
+            lines, cut = chain.parse(self._journal.unread())
+            if not lines:
+                return
+            # A torn line that was the last one may be acknowledged by these, so the last known one is looked at again.
+            if found := chain.problems([*self._lines, *lines], len(self._lines) - 1):
+                raise LedgerError(
+                    f"{self.path} was changed by somebody else while in use: {found[0]}; stop and restore it"
+                )
+            self._lines += lines
+            self._mend(cut)
 
     def _mend(self, cut: bool) -> None:
-        """End a line that was cut short by a kill, and note that it was if it cannot be read."""
-        if cut:
-            self._journal.append(b"\n")
-            if self._lines[-1].value is None:
-                self._append({"kind": "torn"})
+        """End a last line that was cut short by a kill, and note that it was if it cannot be read.
+
+        Both are one write, and a kill within it leaves what is gone on with here: a line that ends and cannot be read,
+        or the beginning of the note. Before the note such a line counts as spent, and after it as well.
+
+        Raises:
+            LedgerError: Somebody ended the beginning of a note, which no kill does.
+        """
+        last = self._lines[-1]
+        if last.value is not None:
+            if cut:
+                self._journal.append(b"\n")
+            return
+        if chain.begins_note(self._lines):
+            if not cut:
+                raise LedgerError(f"{self.path}: line {len(self._lines)} was edited or damaged; restore it")
+            note = chain.note(self._lines[-2])
+            with self._whole_or_closed():
+                self._journal.append(note.raw[len(last.raw) :] + b"\n")
+                self._lines[-1] = note
+            return
+        note = chain.note(last)
+        with self._whole_or_closed():
+            self._journal.append((b"\n" if cut else b"") + note.raw + b"\n")
+            self._lines.append(note)
 
     def _check_registry(self, ledger: str) -> None:
         if self._registry is not None:
@@ -244,8 +271,21 @@ class Ledger:
     def _append(self, value: dict[str, Any]) -> None:
         """Chain a line to the last one and flush it to the disk."""
         line = chain.encode(value, self._lines[-1] if self._lines else None)
-        self._journal.append(line.raw + b"\n")
-        self._lines.append(line)
+        with self._whole_or_closed():
+            self._journal.append(line.raw + b"\n")
+            self._lines.append(line)
+
+    @contextmanager
+    def _whole_or_closed(self) -> Iterator[None]:
+        """Close the ledger if an interrupt parts what is on disk from what is known of it.
+
+        A line that followed one which is not known would break the chain for ever. What stands on disk counts.
+        """
+        try:
+            yield
+        except BaseException:
+            self._journal.close()
+            raise
 
 
 def read_lines(path: Path) -> list[chain.Line]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from angioshare.errors import PrivacyError, SettingsError
 from angioshare.privacy.calibration import auto_delta
 from angioshare.privacy.events import Spend, StepEvent
-from angioshare.privacy.statements import state
+from angioshare.privacy.statements import Deltas, deltas_for, state
 from angioshare.privacy.unit import NeighbouringRelation, PrivacyStatement, PrivacyUnit
 
 
@@ -34,7 +34,7 @@ class PrivacyPlan:
         noise_multiplier: sigma, noise standard deviation over clip norm, > 0.
         clip_norm: C, bound on the L2 norm of one unit's gradient, > 0.
         steps: How many noisy steps, >= 1. Fixed beforehand: stopping by a look at private data would cost extra.
-        delta: Below one over the number of units; None takes `auto_delta(n_units)`.
+        delta: Below one over the number of units; None takes `auto_delta(n_units)`. See `deltas` for the other unit.
         relation: What makes two data sets neighbours.
         epsilon_budget: No step is made that would lift epsilon of everything on the cohort's ledger, for this plan's
             unit, above it; None sets no bound.
@@ -90,6 +90,16 @@ class PrivacyPlan:
         return auto_delta(self.n_units) if self.delta is None else self.delta
 
     @property
+    def patches(self) -> int:
+        """How many patches there are, at most."""
+        return self.n_units if self.unit == "patch" else self.n_subjects * self.patches_per_subject
+
+    @property
+    def deltas(self) -> Deltas:
+        """The delta of each unit's guarantee: `delta_value`, or the rule's where that is not below one over them."""
+        return deltas_for([self.delta_value], patches=self.patches, subjects=self.n_subjects)
+
+    @property
     def expected_units(self) -> float:
         """Expected draw q N, what every noisy sum is divided by. Public, unlike the number drawn."""
         return self.sampling_probability * self.n_units
@@ -113,4 +123,4 @@ class PrivacyPlan:
         self, released: tuple[str, ...] = ("the trained synthesizer and all that it draws",)
     ) -> PrivacyStatement:
         """The statement of the whole run, before it has begun."""
-        return state([Spend(event=self.event(), steps=self.steps)], self.delta_value, released, self.relation)
+        return state([Spend(event=self.event(), steps=self.steps)], self.deltas, released, self.relation)

@@ -21,7 +21,7 @@ from angioshare.privacy.calibration import (
 )
 from angioshare.privacy.events import Spend, StepEvent
 from angioshare.privacy.ledger import read_lines
-from angioshare.privacy.statements import state
+from angioshare.privacy.statements import deltas_for, state
 from angioshare.privacy.unit import NeighbouringRelation, PrivacyUnit
 
 _MOST_STEPS = 10_000_000
@@ -106,11 +106,12 @@ def ledger_report(path: Path, delta: float | None = None) -> dict[str, Any]:
 
     Args:
         path: The ledger's file; it may be in use.
-        delta: For either unit; None takes the rule for all patches that the ledger's events speak of.
+        delta: For either unit, where it is below one over the number of them, see `deltas_for`; None takes the rule for
+            all patches that the ledger's events speak of.
 
     Returns:
-        JSON values; keys `path`, `events`, `steps_charged`, `epsilon` (`patch`, `subject`; None if infinite), `delta`,
-        `chain_ok`, `problems`, `subjects`, `statement`.
+        JSON values; keys `path`, `events`, `steps_charged`, `epsilon` (`patch`, `subject`; None if infinite), `delta`
+        (a patch's), `chain_ok`, `problems`, `subjects`, `statement`.
 
     Raises:
         LedgerError: It cannot be read.
@@ -119,14 +120,16 @@ def ledger_report(path: Path, delta: float | None = None) -> dict[str, Any]:
     found, spends = chain.problems(lines), chain.spent(lines)
     subjects = {digest for line in lines for digest in (line.value or {}).get("subjects", ())}
     most = max((spend.event.patches_per_subject or 1 for spend in spends), default=1)
-    delta = auto_delta(max(len(subjects), 1) * most) if delta is None else delta
-    total = state(spends, delta, ("everything that was made from this cohort",))
+    people = max(len(subjects), 1)
+    delta = auto_delta(people * most) if delta is None else delta
+    deltas = deltas_for([delta], patches=people * most, subjects=people)
+    total = state(spends, deltas, ("everything that was made from this cohort",))
     return {
         "path": str(path),
         "events": [{"run": s.run, "steps": s.steps, **s.event.to_json()} for s in spends],
         "steps_charged": sum(spend.steps for spend in spends),
         "epsilon": {"patch": _finite(total.patch.epsilon), "subject": _finite(total.subject.epsilon)},
-        "delta": delta,
+        "delta": deltas.patch,
         "chain_ok": not found,
         "problems": found,
         "subjects": len(subjects),

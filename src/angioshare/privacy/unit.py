@@ -103,6 +103,17 @@ def rounded_up(epsilon: float) -> str:
     return f"{math.ceil(epsilon * 10**digits - 1e-9) / 10**digits:.{max(digits, 0)}f}"
 
 
+def delta_words(statement: PrivacyStatement, digits: int = 3) -> str:
+    """The delta of both units where it is one, else each of them.
+
+    Example:
+        >>> delta_words(public_knowledge(("patches",)))
+        '0'
+    """
+    patch, subject = (f"{one.delta:.{digits}g}" for one in (statement.patch, statement.subject))
+    return patch if patch == subject else f"{patch} (patch) and {subject} (subject)"
+
+
 def _number(epsilon: float) -> str:
     """An epsilon for a sentence, with what it is worth where that is little."""
     worth = "no meaningful protection" if math.isfinite(epsilon) else "no protection"

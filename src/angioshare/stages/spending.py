@@ -9,7 +9,7 @@ from angioshare.privacy.calibration import auto_delta
 from angioshare.privacy.chain import spent
 from angioshare.privacy.ledger import Ledger, read_lines
 from angioshare.privacy.registry import BESIDE, Registry
-from angioshare.privacy.statements import state
+from angioshare.privacy.statements import deltas_for, state
 from angioshare.privacy.unit import PrivacyStatement
 from angioshare.rundir import read_json
 from angioshare.stages.run import Run
@@ -65,11 +65,12 @@ def find_ledger(place: Path, state: Path) -> Path:
 
 def cohort_statement(run: Run) -> PrivacyStatement | None:
     """What all runs on the cohort spent together; None where nothing was charged yet."""
-    deltas = [source.privacy.delta for source in run.config.sources if source.privacy]
-    if not deltas:
+    private = [source.privacy for source in run.config.sources if source.privacy]
+    if not private:
         return None
-    given = [delta for delta in deltas if delta is not None]
     scans = read_json(run.private / SCANS)
-    delta = max(given) if given else auto_delta(run.config.patches.per_subject * len(scans))
+    patches = run.config.patches.per_subject * len(scans)
+    given = [privacy.delta for privacy in private if privacy.delta is not None] or [auto_delta(patches)]
+    deltas = deltas_for(given, patches=patches, subjects=len(scans))
     lines = read_lines(Registry(run.state).locate(run.cohort, scans, run.ledger))
-    return state(spent(lines), delta, ("everything that was made from this cohort",))
+    return state(spent(lines), deltas, ("everything that was made from this cohort",))

@@ -221,7 +221,7 @@ def _train_privately(
         factory = _Engines(plan, ledger, name)
         synthesizer.fit(patches, factory, seed=source.seed, folder=run.source(source.name), progress=progress)
         # From the ledger, not from the plan: what a killed attempt spent counts too.
-        return state(ledger.spent_by(name), plan.delta_value, (f"synthetic pairs of {source.shown}",), plan.relation)
+        return state(ledger.spent_by(name), plan.deltas, (f"synthetic pairs of {source.shown}",), plan.relation)
 
 
 def rehearse(run: Run, source: SourceSettings, made_up: PatchSet, *, folder: Path, progress: Progress) -> None:

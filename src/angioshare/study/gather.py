@@ -12,7 +12,7 @@ from angioshare.errors import LedgerError, SettingsError
 from angioshare.privacy.chain import spent
 from angioshare.privacy.events import Spend
 from angioshare.privacy.ledger import read_lines
-from angioshare.privacy.unit import PrivacyStatement, rounded_up, statement_from_json
+from angioshare.privacy.unit import PrivacyStatement, delta_words, rounded_up, statement_from_json
 from angioshare.records import Record, write_records
 from angioshare.rundir import read_json
 from angioshare.stages.folder import open_run
@@ -139,7 +139,7 @@ def _line(points: list[PointResult], wanted: list[tuple[str, str]]) -> tuple[str
     for unit in ("patch", "subject"):
         found = [getattr(point.statement, unit) for point in points if point.statement]
         cells.append(rounded_up(max(each.epsilon for each in found)) if found else "-")
-    cells.append(_number(first.statement.patch.delta) if first.statement and first.noise_multiplier else "-")
+    cells.append(delta_words(first.statement, 4) if first.statement and first.noise_multiplier else "-")
     for metric, site in wanted:
         means = [mean for point in points if (mean := _mean(point, metric, site)) is not None]
         spread = f" ± {stdev(means):.3f}" if len(means) > 1 else ""

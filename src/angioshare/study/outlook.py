@@ -9,7 +9,7 @@ from angioshare.privacy.chain import spent
 from angioshare.privacy.events import Spend
 from angioshare.privacy.ledger import read_lines
 from angioshare.privacy.plan import PrivacyPlan
-from angioshare.privacy.statements import state
+from angioshare.privacy.statements import deltas_for, state
 from angioshare.privacy.unit import PrivacyStatement
 from angioshare.stages.spending import find_ledger
 from angioshare.stages.train import plan_of, synthesizer_of, training_size
@@ -62,8 +62,8 @@ def outlook(study: Study, jobs: int, rehearse: Callable[[StageTimes], None] | No
             if group != "prepare" or point.keeper == point.name:
                 rows.append(_row(point, group, [stage for stage in stages if stage in missing], plan, times))
     needed = [(point, stage, 0.0, None) for point in study.points for stage in study.missing(point)]
-    delta = max((plan.delta_value for plan in plans.values() if plan), default=None)
-    return Outlook(jobs=rows, statement=_whole(study, ahead, delta), seconds=times.left(needed, jobs))
+    known = [plan for plan in plans.values() if plan]
+    return Outlook(jobs=rows, statement=_whole(study, ahead, known), seconds=times.left(needed, jobs))
 
 
 def _row(point: Point, group: str, missing: list[str], plan: PrivacyPlan | None, times: StageTimes) -> dict[str, Any]:
@@ -106,12 +106,17 @@ def _plan(study: Study, point: Point, known: dict[str, PrivacyPlan | None]) -> P
     return known[key]
 
 
-def _whole(study: Study, ahead: list[PrivacyPlan], delta: float | None) -> PrivacyStatement | None:
-    """Everything on the cohort: what its ledger holds already, and what lies ahead."""
-    if delta is None:
+def _whole(study: Study, ahead: list[PrivacyPlan], known: list[PrivacyPlan]) -> PrivacyStatement | None:
+    """Everything on the cohort: what its ledger holds already, and what lies ahead; `known` are plans of all points."""
+    if not known:
         return None
+    deltas = deltas_for(
+        (plan.delta_value for plan in known),
+        patches=max(plan.patches for plan in known),
+        subjects=max(plan.n_subjects for plan in known),
+    )
     spends = [*_earlier(study), *(Spend(event=plan.event(), steps=plan.steps) for plan in ahead)]
-    return state(spends, delta, ("everything that was and will be made from this cohort",))
+    return state(spends, deltas, ("everything that was and will be made from this cohort",))
 
 
 def _earlier(study: Study) -> list[Spend]:

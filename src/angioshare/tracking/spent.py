@@ -12,7 +12,7 @@ from angioshare.errors import LedgerError, SettingsError
 from angioshare.privacy.chain import spent
 from angioshare.privacy.events import Spend
 from angioshare.privacy.ledger import read_lines
-from angioshare.privacy.statements import state
+from angioshare.privacy.statements import Deltas, state
 from angioshare.privacy.unit import PrivacyStatement
 from angioshare.stages.report import statement_of
 from angioshare.stages.run import Run
@@ -53,7 +53,7 @@ def statement_so_far(run: Run, source: SourceSettings, spends: Sequence[Spend]) 
         subjects=subjects,
         patches_per_subject=run.config.patches.per_subject,
     )
-    return state(spends, plan.delta_value, (f"{source.shown}, as far as it is trained",), plan.relation)
+    return state(spends, plan.deltas, (f"{source.shown}, as far as it is trained",), plan.relation)
 
 
 def whole_cohort(run: Run) -> PrivacyStatement | None:
@@ -86,8 +86,8 @@ def epsilon_series(statement: PrivacyStatement, spends: Sequence[Spend] = ()) ->
         return []
     total = sum(spend.steps for spend in spends)
     steps = sorted({total * part // PARTS for part in range(1, PARTS)} - {0, total})
-    delta, relation = statement.patch.delta, statement.patch.relation
-    passed = [state(first(spends, count), delta, statement.released, relation) for count in steps]
+    deltas = Deltas(patch=statement.patch.delta, subject=statement.subject.delta)
+    passed = [state(first(spends, count), deltas, statement.released, statement.patch.relation) for count in steps]
     found = [*passed, statement]
     begin = [0] if total else []
     return [

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from angioshare.config import Config
-from angioshare.privacy.unit import rounded_up
+from angioshare.privacy.unit import delta_words, rounded_up
 from angioshare.stages.recommend.known import Known
 from angioshare.stages.recommend.plans import BASE, Planned
 from angioshare.stages.recommend.rows import Row
@@ -30,7 +30,7 @@ def expect(rows: Sequence[Row], known: Known, config: Config) -> tuple[str, ...]
     if first.statement is not None and first.planned is not None:
         found.append(
             f"{first.method} would give epsilon {rounded_up(first.statement.patch.epsilon)} for one patch and "
-            f"{rounded_up(first.statement.subject.epsilon)} for one subject, at delta {known.delta_value:.3g}."
+            f"{rounded_up(first.statement.subject.epsilon)} for one subject, at delta {delta_words(first.statement)}."
         )
         if first.statement.subject.epsilon > _NOBODY:
             found.append(
