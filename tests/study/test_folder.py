@@ -1,4 +1,5 @@
 import json
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 
 from angioshare.cli.main import main
 from angioshare.errors import SettingsError
+from angioshare.patches.store import read_manifest
 from angioshare.progress import SilentProgress
 from angioshare.stages.run import Run
 from angioshare.study import folder
@@ -129,6 +131,16 @@ def test_a_job_that_runs_again_does_nothing(short):
     before = {path: path.stat().st_mtime_ns for path in (short.root / "points").rglob("*.json")}
     carry_out(short)
     assert {path: path.stat().st_mtime_ns for path in (short.root / "points").rglob("*.json")} == before
+
+
+def test_patches_that_a_killed_job_took_over_are_taken_over_anew(short):
+    run_job(short.root, "prepare", "real-seed0", state=short.state, log=SilentProgress())
+    keeper, taker = (short.run_of(next(p for p in short.points if p.name == name))
+                     for name in ("real-seed0", "wgan-private-1-seed0"))  # fmt: skip
+    shutil.copytree(keeper.private / "patches", taker.private / "patches")
+    (taker.private / "patches" / "manifest.json").write_text("of an earlier cohort")
+    run_job(short.root, "learn", taker.root.name, state=short.state, log=SilentProgress())
+    assert read_manifest(taker.private / "patches") == read_manifest(keeper.private / "patches")
 
 
 def test_a_job_waits_for_whoever_works_in_its_folder(short):
