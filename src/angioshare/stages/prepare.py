@@ -36,8 +36,8 @@ def drop_unfinished(run: Run) -> None:
     sources, store = run.private / "sources", run.private / "patches"
     if sources.is_dir() and (trained := sorted(entry.name for entry in sources.iterdir())):
         raise DataError(
-            f"{run.done('prepare', 'cohort')} is missing, but {sources} holds {', '.join(trained)}: what was trained on "
-            "one split must not meet another; put the file back, or begin in another folder"
+            f"{run.done('prepare', 'cohort')} is missing, but {sources} holds {', '.join(trained)}: what was trained "
+            "on one split must not meet another; put the file back, or begin in another folder"
         )
     if store.exists():
         shutil.rmtree(store)
