@@ -25,12 +25,16 @@ PRESETS = "angioshare.presets"
 """Package that holds the shipped settings, one TOML file each."""
 
 
+MOST_NOISE = 1e4
+"""Noise multiplier above which nothing is left of what was released."""
+
+
 class PrivacySettings(Settings):
     """How a source is protected. All of it is public knowledge."""
 
     unit: PrivacyUnit = Field("patch", description="What one neighbour adds or removes: patch or subject.")
     noise_multiplier: float | None = Field(
-        None, gt=0, le=1e4, description="Noise standard deviation / clip norm; give this or epsilon."
+        None, gt=0, le=MOST_NOISE, description="Noise standard deviation / clip norm; give this or epsilon."
     )
     epsilon: float | None = Field(
         None, gt=0, le=1e4, description="Target for the unit; the noise is calibrated to it. Give this or the noise."

@@ -22,6 +22,7 @@ import torch
 from angioshare import errors
 from angioshare.errors import AngioShareError
 from angioshare.heap import keep_freed_memory
+from angioshare.processes import allowed_here
 from angioshare.progress import Progress
 
 
@@ -82,7 +83,8 @@ def run_jobs(jobs: Sequence[Job], *, task: str, workers: int, progress: Progress
     Args:
         jobs: What is to be done.
         task: What the progress says.
-        workers: Processes of one thread each; 1 works in this process with its own number of threads.
+        workers: Processes of one thread each; 1 works in this process with its own number of threads, as does a job
+            that itself runs in a worker, which may have none of its own.
         progress: Told of steps.
 
     Raises:
@@ -92,6 +94,7 @@ def run_jobs(jobs: Sequence[Job], *, task: str, workers: int, progress: Progress
     waiting = [job for job in jobs if not job.done()]
     total, left = sum(job.steps() for job in jobs), sum(job.steps() for job in waiting)
     progress.start(task, total, total - left)
+    workers = allowed_here(workers)
     if workers <= 1 or len(waiting) <= 1:
         keep_freed_memory()
         for job in waiting:

@@ -94,11 +94,14 @@ class Schedule:
         steps: Noisy steps on private data; 0 if none are touched.
         units: Expected units in a step (patches or subjects, as the privacy unit says).
         patches_per_unit: Patches read of a drawn subject; 1 if the unit is a patch.
+        bounds_subjects: Whether a step on patches bounds what all patches of a subject do together. Where it does not,
+            a subject's epsilon is infinity.
     """
 
     steps: int
     units: int
     patches_per_unit: int = 1
+    bounds_subjects: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

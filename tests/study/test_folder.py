@@ -1,4 +1,6 @@
 import json
+import math
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -9,8 +11,10 @@ import pytest
 
 from angioshare.cli.main import main
 from angioshare.errors import SettingsError
+from angioshare.patches.store import read_manifest
 from angioshare.progress import SilentProgress
 from angioshare.stages.run import Run
+from angioshare.stages.train import outlook_of_source
 from angioshare.study import folder
 from angioshare.study.engine import job_list, profile_text
 from angioshare.study.folder import controlled, make_study, planned_study
@@ -65,6 +69,24 @@ def test_a_study_may_grow_but_not_change(place, short):
     plan.write_text(text.replace("baselines: [real]", ""))
     with pytest.raises(SettingsError, match="may only grow"):
         planned(place, resume=True)
+
+
+def test_what_lies_ahead_of_pate_gan_on_patches_is_no_promise_to_a_subject(place):
+    pate = (
+        'name = "pate"\nsynthesizer = "pate-gan"\nprivacy = { noise_multiplier = 9.0 }\nsettings = { iterations = 2 }'
+    )
+    base = place / "base.toml"
+    base.write_text(base.read_text().replace("[segmentation]", f"[[sources]]\n{pate}\n[segmentation]"))
+    plan = (place / "plan.yaml").read_text()
+    (place / "plan.yaml").write_text(plan.replace("wgan-private", "pate").replace("[1.0, 2.0]", "[9.0]"))
+    study = planned(place)
+    found = outlook(study, 1)
+    row = next(row for row in found.jobs if "epsilon" in row)
+    alone = outlook_of_source(study.run_of(study.points[0]), study.points[0].source.name)
+    assert row["epsilon"] == alone["epsilon"]
+    assert row["epsilon"]["subject"] is None
+    assert row["epsilon"]["patch"] == found.statement.patch.epsilon > 0
+    assert math.isinf(found.statement.subject.epsilon)
 
 
 def test_a_plan_without_a_cohort_names_the_cure(place):
@@ -129,6 +151,16 @@ def test_a_job_that_runs_again_does_nothing(short):
     before = {path: path.stat().st_mtime_ns for path in (short.root / "points").rglob("*.json")}
     carry_out(short)
     assert {path: path.stat().st_mtime_ns for path in (short.root / "points").rglob("*.json")} == before
+
+
+def test_patches_that_a_killed_job_took_over_are_taken_over_anew(short):
+    run_job(short.root, "prepare", "real-seed0", state=short.state, log=SilentProgress())
+    keeper, taker = (short.run_of(next(p for p in short.points if p.name == name))
+                     for name in ("real-seed0", "wgan-private-1-seed0"))  # fmt: skip
+    shutil.copytree(keeper.private / "patches", taker.private / "patches")
+    (taker.private / "patches" / "manifest.json").write_text("of an earlier cohort")
+    run_job(short.root, "learn", taker.root.name, state=short.state, log=SilentProgress())
+    assert read_manifest(taker.private / "patches") == read_manifest(keeper.private / "patches")
 
 
 def test_a_job_waits_for_whoever_works_in_its_folder(short):

@@ -20,6 +20,8 @@ import torch
 from angioshare.errors import SettingsError
 from angioshare.progress import SilentProgress
 from angioshare.parallel import run_jobs
+from angioshare.simulator.many import simulate_each
+from angioshare.simulator.sites import SITES
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ class Touch:
             if time.monotonic() > until:
                 raise SettingsError("the others never came")
             time.sleep(0.05)
+        if self.then == "have workers":
+            subjects = list(simulate_each([(SITES["demo-1"], 1), (SITES["demo-1"], 2)], workers=2, extent=0.25))
+            inner = [Touch(self.path.with_name(f"{self.path.name}{n}")) for n in range(len(subjects))]
+            run_jobs(inner, task="work within work", workers=2, progress=SilentProgress())
         if self.then == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         if self.then == "refuse":
@@ -168,6 +174,12 @@ def test_workers_end_when_their_parent_is_killed(touch, tmp_path):
         finally:
             parent.kill()
     assert all(ended(worker) for worker in workers)
+
+
+def test_a_job_that_wants_workers_of_its_own_does_their_work_itself(touch, tmp_path):
+    run([touch(tmp_path / "a", then="have workers"), touch(tmp_path / "b", then="have workers")], workers=2)
+    by = {name: written_by(tmp_path / name) for name in ("a", "a0", "a1", "b", "b0", "b1")}
+    assert by["a"] == by["a0"] == by["a1"] != by["b"] == by["b0"] == by["b1"]
 
 
 def test_who_is_free_takes_the_next_job(touch, tmp_path):

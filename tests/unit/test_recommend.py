@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -140,6 +141,22 @@ def test_a_patch_budget_is_kept_through_the_whole_subject(epsilon):
     one = planned("evolution", known(epsilon=epsilon, unit="patch", delta=1e-4), load_config(preset="calibrated"))
     assert 0.99 * epsilon < one.statement.patch.epsilon <= epsilon
     assert one.statement.subject.epsilon < epsilon / 2
+
+
+@pytest.mark.parametrize("method", ["evolution", "steered-reader"])
+def test_a_patch_budget_that_asks_for_more_noise_than_there_may_be_is_refused(method):
+    """By a method that protects subjects alone, and so would need ten thousand times the bound."""
+    asked = known(epsilon=1e-4, unit="patch", delta=1e-6)
+    row = advice._row(method, asked, load_config(preset="calibrated"))
+    assert row.verdict == "refused"
+    assert re.search(r"noise_multiplier=\d+.*epsilon=0\.0001 for one patch.*at most 10000; raise epsilon", row.reason)
+
+
+def test_pate_gan_on_patches_promises_nothing_for_a_subject():
+    one = planned("pate-gan", known(epsilon=3.0, unit="patch", delta=1e-4), load_config(preset="calibrated"))
+    assert one.unit == "patch"
+    assert one.statement.patch.epsilon <= 3.0
+    assert one.statement.subject.epsilon == float("inf")
 
 
 def test_a_patch_budget_lets_all_numbers_pass(cohort, quick):

@@ -7,6 +7,7 @@ from multiprocessing import get_context
 from os import cpu_count
 
 from angioshare.errors import SettingsError
+from angioshare.processes import allowed_here, end_with_parent
 from angioshare.rng import seed_for, stream
 from angioshare.simulator.parameters import SimulatorParameters
 from angioshare.simulator.prior import PRIORS, Known, prior_of
@@ -63,14 +64,14 @@ def simulate_each(
 
     Args:
         wanted: Parameters and seeds.
-        workers: Processes; 1 stays in this one, 0 takes one for each core.
+        workers: Processes; 1 stays in this one, 0 takes one for each core. A worker of `parallel` stays alone.
         extent: Share of its slices that is simulated of each subject, see `simulate_subject`.
     """
-    workers = min(workers or cpu_count() or 1, len(wanted))
+    workers = allowed_here(min(workers or cpu_count() or 1, len(wanted)))
     if workers <= 1:
         yield from (simulate_subject(parameters, one, extent) for parameters, one in wanted)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
         waiting: deque[Future[SimulatedSubject]] = deque()
         for parameters, one in wanted:
             waiting.append(pool.submit(simulate_subject, parameters, one, extent))

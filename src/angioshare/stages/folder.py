@@ -72,12 +72,16 @@ def make_folder(run: Run) -> Run:
 
     Raises:
         DataError: It cannot be written.
+        SettingsError: Another process has made it for another run since this one was planned, or works in it.
     """
     if not (run.root / "run.json").exists():
         _make_private(run.private)
-        write_text(run.root / "config.toml", to_toml(run.config))
-        write_json(run.root / "environment.json", dict(environment()))
-        _write_identity(run)
+        with run.alone():
+            if not (run.root / "run.json").exists():  # two that start together both came here
+                write_text(run.root / "config.toml", to_toml(run.config))
+                write_json(run.root / "environment.json", dict(environment()))
+                _write_identity(run)
+    _same(run, open_run(run.root, state=run.state))
     return run
 
 

@@ -1,5 +1,6 @@
 """Stage 1: scans -> split of subjects and a store of real patches on the private side."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 
 from angioshare.cohort.cohort import Cohort, open_cohort
@@ -18,9 +19,28 @@ def prepare(run: Run, progress: Progress) -> None:
     """Split the cohort and cut the training subjects' patches.
 
     Raises:
-        DataError: A scan or label cannot be used.
+        DataError: A scan or label cannot be used, or something was trained on patches that are not finished.
     """
     run.once("prepare", "cohort", lambda: _prepare(run, progress))
+
+
+def drop_unfinished(run: Run) -> None:
+    """Delete patches that an unfinished `prepare` left: whose they are follows from the cohort as it was then.
+
+    Subjects may have been added, dropped or labelled anew since, so that a training subject is a test subject now.
+    Nothing was learned from them yet, so nothing is lost but the time to cut them.
+
+    Raises:
+        DataError: Something was learned from them, so that their split must stay.
+    """
+    sources, store = run.private / "sources", run.private / "patches"
+    if sources.is_dir() and (trained := sorted(entry.name for entry in sources.iterdir())):
+        raise DataError(
+            f"{run.done('prepare', 'cohort')} is missing, but {sources} holds {', '.join(trained)}: what was trained "
+            "on one split must not meet another; put the file back, or begin in another folder"
+        )
+    if store.exists():
+        shutil.rmtree(store)
 
 
 def _prepare(run: Run, progress: Progress) -> list[Record]:
@@ -29,12 +49,12 @@ def _prepare(run: Run, progress: Progress) -> list[Record]:
     for site in run.second_sites:
         _refuse_shared_scans(cohort, scans, open_cohort(site))
     split = make_split(cohort.ids, run.config.split)
+    drop_unfinished(run)
     write_split(run.private / "split.json", split)
     store = run.private / "patches"
-    if not store.exists():
-        progress.start("cut patches", len(split.train))
-        write_store(store, _cut(run, cohort, split, progress), run.config.patches, seed=run.config.seed)
-        progress.finish()
+    progress.start("cut patches", len(split.train))
+    write_store(store, _cut(run, cohort, split, progress), run.config.patches, seed=run.config.seed)
+    progress.finish()
     write_json(run.private / SCANS, dict(scans), private=True)
     counts = {f"{part}_subjects": len(getattr(split, part)) for part in ("train", "validation", "test")}
     counts["patches"] = len(open_store(store))

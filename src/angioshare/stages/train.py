@@ -18,7 +18,7 @@ from angioshare.patches.patchset import PatchSet
 from angioshare.patches.store import open_store, read_manifest
 from angioshare.privacy.calibration import auto_delta, calibrate_noise
 from angioshare.privacy.engine import PrivateEngine
-from angioshare.privacy.events import StepEvent
+from angioshare.privacy.events import Spend, StepEvent
 from angioshare.privacy.ledger import Ledger
 from angioshare.privacy.plan import PrivacyPlan
 from angioshare.privacy.release import Release, private_mean
@@ -148,6 +148,30 @@ def plan_of(
     )
 
 
+def foreseen(plan: PrivacyPlan, schedule: Schedule) -> Spend:
+    """What the ledger will hold of a training when all its steps are made: the same that is charged step by step.
+
+    Args:
+        plan: What `plan_of` says.
+        schedule: What the synthesizer says of itself.
+
+    Example:
+        >>> schedule = Schedule(steps=10, units=1 << 40, bounds_subjects=False)
+        >>> plan = plan_of(PrivacySettings(noise_multiplier=9), schedule, patches=8, subjects=2, patches_per_subject=4)
+        >>> foreseen(plan, schedule).event.patches_per_subject is None
+        True
+    """
+    event = plan.event()
+    if plan.unit == "patch" and not schedule.bounds_subjects:
+        event = replace(event, patches_per_subject=None)
+    return Spend(event=event, steps=plan.steps)
+
+
+def predicted(plan: PrivacyPlan, spend: Spend, source: SourceSettings) -> PrivacyStatement:
+    """The statement of a source before its training, from what is `foreseen`."""
+    return state([spend], plan.deltas, (f"synthetic pairs of {source.shown}",), plan.relation)
+
+
 def _calibrated(epsilon: float, delta: float, event: StepEvent, steps: int) -> StepEvent:
     """Noise for a target; steps without sampling are together one Gaussian of sqrt(steps) less noise, found at once."""
     if event.sampling_probability < 1 or steps == 1:
@@ -162,7 +186,8 @@ def outlook_of_source(run: Run, name: str) -> dict[str, Any]:
     if source.privacy is None:
         return {"spends": "nothing"}
     schedule = synthesizer_of(run, source).schedule()
-    statement = _plan(run, source.privacy, schedule).predicted((f"synthetic pairs of {source.shown}",))
+    plan = _plan(run, source.privacy, schedule)
+    statement = predicted(plan, foreseen(plan, schedule), source)
     found = statement.to_json()
     return {
         "spends": f"epsilon {statement.patch.epsilon:.4g} per patch, {statement.subject.epsilon:.4g} per subject",

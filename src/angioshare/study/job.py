@@ -18,6 +18,7 @@ from angioshare.records import Record
 from angioshare.rundir import read_json, write_json
 from angioshare.stages.folder import open_run
 from angioshare.stages.pipeline import STAGE_FUNCTIONS
+from angioshare.stages.prepare import drop_unfinished
 from angioshare.stages.run import Run
 from angioshare.stages.spending import SCANS
 from angioshare.study.folder import GROUPS, point_folder
@@ -147,14 +148,14 @@ def _take_over(keeper: Run, run: Run) -> list[Record]:
     Patches are linked, not copied, so that points cost no disk and each folder can be deleted alone.
     """
     keeper.require("prepare")
+    drop_unfinished(run)
     for name in ("split.json", SCANS):
         write_json(run.private / name, read_json(keeper.private / name), private=True)
     target = run.private / "patches"
-    if not target.exists():
-        part = target.with_name(".patches.part")
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.copytree(keeper.private / "patches", part, copy_function=_link)
-        part.rename(target)
+    part = target.with_name(".patches.part")
+    shutil.rmtree(part, ignore_errors=True)
+    shutil.copytree(keeper.private / "patches", part, copy_function=_link)
+    part.rename(target)
     held = read_json(keeper.done("prepare", "cohort"))["records"]
     return [Record(**row) for row in held if row["metric"] != "wall_time"]
 

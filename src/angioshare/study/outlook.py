@@ -12,7 +12,7 @@ from angioshare.privacy.plan import PrivacyPlan
 from angioshare.privacy.statements import deltas_for, state
 from angioshare.privacy.unit import PrivacyStatement
 from angioshare.stages.spending import find_ledger
-from angioshare.stages.train import plan_of, synthesizer_of, training_size
+from angioshare.stages.train import foreseen, plan_of, predicted, synthesizer_of, training_size
 from angioshare.study.folder import GROUPS, Study
 from angioshare.study.points import Point
 from angioshare.study.watch import StageTimes
@@ -51,22 +51,24 @@ def outlook(study: Study, jobs: int, rehearse: Callable[[StageTimes], None] | No
     if rehearse is not None:
         rehearse(times)
     rows: list[dict[str, Any]] = []
-    ahead: list[PrivacyPlan] = []
-    plans: dict[str, PrivacyPlan | None] = {}
+    ahead: list[Spend] = []
+    plans: dict[str, tuple[PrivacyPlan, Spend] | None] = {}
     for point in study.points:
         missing = study.missing(point)
         plan = _plan(study, point, plans)
         if plan is not None and "train" in missing:
-            ahead.append(plan)
+            ahead.append(plan[1])
         for group, stages in GROUPS.items():
             if group != "prepare" or point.keeper == point.name:
                 rows.append(_row(point, group, [stage for stage in stages if stage in missing], plan, times))
     needed = [(point, stage, 0.0, None) for point in study.points for stage in study.missing(point)]
-    known = [plan for plan in plans.values() if plan]
+    known = [found[0] for found in plans.values() if found]
     return Outlook(jobs=rows, statement=_whole(study, ahead, known), seconds=times.left(needed, jobs))
 
 
-def _row(point: Point, group: str, missing: list[str], plan: PrivacyPlan | None, times: StageTimes) -> dict[str, Any]:
+def _row(
+    point: Point, group: str, missing: list[str], plan: tuple[PrivacyPlan, Spend] | None, times: StageTimes
+) -> dict[str, Any]:
     own = [stage for stage in missing if group == "prepare" or stage != "prepare"]
     seconds = [second for stage in own if (second := times.expected(point, stage)) is not None]
     row: dict[str, Any] = {
@@ -78,17 +80,19 @@ def _row(point: Point, group: str, missing: list[str], plan: PrivacyPlan | None,
         "seconds": sum(seconds) if len(seconds) == len(own) else None,
     }
     if plan is not None and group == "learn" and "train" in own:
-        found = plan.predicted((f"synthetic pairs of {point.source.shown}",)).to_json()
+        found = predicted(*plan, point.source).to_json()
         row |= {
-            "noise_multiplier": plan.noise_multiplier,
+            "noise_multiplier": plan[0].noise_multiplier,
             "epsilon": {unit: found[unit]["epsilon"] for unit in ("patch", "subject")},
             "statement": found,
         }
     return row
 
 
-def _plan(study: Study, point: Point, known: dict[str, PrivacyPlan | None]) -> PrivacyPlan | None:
-    """What a point's training does to the cohort; the same for all its seeds."""
+def _plan(
+    study: Study, point: Point, known: dict[str, tuple[PrivacyPlan, Spend] | None]
+) -> tuple[PrivacyPlan, Spend] | None:
+    """What a point's training does to the cohort, and what will be charged; the same for all its seeds."""
     run, source = study.run_of(point), point.source
     synthesizer = synthesizer_of(run, source)  # refuses wrong settings, of every point
     if source.privacy is None:
@@ -96,17 +100,13 @@ def _plan(study: Study, point: Point, known: dict[str, PrivacyPlan | None]) -> P
     key = source.model_copy(update={"name": "", "seed": 0, "title": ""}).model_dump_json()
     if key not in known:
         subjects, patches = training_size(run)
-        known[key] = plan_of(
-            source.privacy,
-            synthesizer.schedule(),
-            patches=patches,
-            subjects=subjects,
-            patches_per_subject=run.config.patches.per_subject,
-        )
+        schedule, per_subject = synthesizer.schedule(), run.config.patches.per_subject
+        plan = plan_of(source.privacy, schedule, patches=patches, subjects=subjects, patches_per_subject=per_subject)
+        known[key] = plan, foreseen(plan, schedule)
     return known[key]
 
 
-def _whole(study: Study, ahead: list[PrivacyPlan], known: list[PrivacyPlan]) -> PrivacyStatement | None:
+def _whole(study: Study, ahead: list[Spend], known: list[PrivacyPlan]) -> PrivacyStatement | None:
     """Everything on the cohort: what its ledger holds already, and what lies ahead; `known` are plans of all points."""
     if not known:
         return None
@@ -115,8 +115,7 @@ def _whole(study: Study, ahead: list[PrivacyPlan], known: list[PrivacyPlan]) -> 
         patches=max(plan.patches for plan in known),
         subjects=max(plan.n_subjects for plan in known),
     )
-    spends = [*_earlier(study), *(Spend(event=plan.event(), steps=plan.steps) for plan in ahead)]
-    return state(spends, deltas, ("everything that was and will be made from this cohort",))
+    return state([*_earlier(study), *ahead], deltas, ("everything that was and will be made from this cohort",))
 
 
 def _earlier(study: Study) -> list[Spend]:

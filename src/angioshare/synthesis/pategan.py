@@ -66,9 +66,13 @@ class PateGan:
         self._settings, self._context, self._device = settings, context, torch.device(context.device)
 
     def schedule(self) -> Schedule:
-        """See `Synthesizer.schedule`: a release for each student update, in which every teacher takes part."""
-        s = self._settings
-        return Schedule(steps=s.iterations * s.student_updates, units=EVERY_UNIT)
+        """See `Synthesizer.schedule`: a release for each student update, in which every teacher takes part.
+
+        Dealt by patches, a subject stands with many teachers, and no bound is claimed for it (`privacy.votes`).
+        """
+        s, dealt = self._settings, self._context.unit
+        steps = s.iterations * s.student_updates
+        return Schedule(steps=steps, units=EVERY_UNIT, bounds_subjects=dealt == "subject")
 
     def work(self) -> int:
         """See `Synthesizer.work`: generator updates."""

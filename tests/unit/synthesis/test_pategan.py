@@ -1,4 +1,5 @@
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -6,16 +7,17 @@ import pytest
 import torch
 from watched import Stop, StopAfter
 
-from angioshare.config import PrivacySettings
+from angioshare.config import PrivacySettings, SourceSettings
 from angioshare.errors import BudgetExceeded, DataError
 from angioshare.patches.extract import PatchSettings
 from angioshare.patches.patchset import PatchSet
 from angioshare.privacy.ledger import Ledger
 from angioshare.privacy.plan import PrivacyPlan
+from angioshare.privacy.statements import state
 from angioshare.progress import SilentProgress
 from angioshare.protocols import EVERY_UNIT, Context
 from angioshare.rng import stream
-from angioshare.stages.train import _Engines, plan_of
+from angioshare.stages.train import _Engines, foreseen, plan_of, predicted
 from angioshare.synthesis import pategan
 from angioshare.synthesis.pate_teachers import PlainVotes, Teachers, shards_of, teacher_of
 from angioshare.synthesis.pategan import PateGan, PateGanSettings
@@ -323,6 +325,22 @@ def test_noise_for_a_target_is_enough_for_all_steps_together():
     made = plan_of(privacy, pate().schedule(), patches=24, subjects=2, patches_per_subject=12)
     assert (made.steps, made.sampling_probability) == (8, 1)
     assert 2.95 < made.predicted().subject.epsilon <= 3.0
+
+
+@pytest.mark.parametrize("unit", ["patch", "subject"])
+def test_what_is_foreseen_is_what_is_charged(real, tmp_path, ledger, unit):
+    synthesizer = pate(unit=unit, provenance="dp")
+    privacy = PrivacySettings(unit=unit, noise_multiplier=5.0, delta=1e-3)
+    made = plan_of(privacy, synthesizer.schedule(), patches=24, subjects=2, patches_per_subject=12)
+    fit(synthesizer, real, tmp_path / "a", _Engines(made, ledger, "run"))
+    charged, ahead = ledger.spent_by("run"), foreseen(made, synthesizer.schedule())
+    assert {spend.event for spend in charged} == {ahead.event}
+    assert sum(spend.steps for spend in charged) == ahead.steps
+    source = SourceSettings(name="pate", synthesizer="pate-gan", privacy=privacy)
+    statement = predicted(made, ahead, source)
+    assert statement == state(charged, 1e-3, statement.released)
+    assert math.isinf(statement.subject.epsilon) == (unit == "patch")
+    assert 0 < statement.patch.epsilon < math.inf
 
 
 def test_pairs_without_subjects_cannot_be_dealt_by_subject():

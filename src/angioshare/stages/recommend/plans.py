@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from angioshare.config import Config, PrivacySettings, SourceSettings, load_config, preset_names
+from angioshare.config import MOST_NOISE, Config, PrivacySettings, SourceSettings, load_config, preset_names
 from angioshare.errors import AngioShareError, PrivacyError, SettingsError
 from angioshare.privacy.plan import PrivacyPlan
 from angioshare.privacy.unit import PrivacyStatement, PrivacyUnit
 from angioshare.protocols import Context, Schedule
 from angioshare.stages.recommend.known import Known
 from angioshare.stages.recommend.rules import numbers_for, rule_of
-from angioshare.stages.train import plan_of
+from angioshare.stages.train import foreseen, plan_of, predicted
 from angioshare.synthesis.calibrated import FEW
 from angioshare.synthesis.calibration.features import NAMES
 from angioshare.synthesis.registry import build, synthesizer_class
@@ -95,7 +95,7 @@ class Planned:
             PrivacyError: It cannot be calculated.
         """
         try:
-            return self.plan.predicted((f"synthetic pairs of {self.source.shown}",))
+            return predicted(self.plan, foreseen(self.plan, self.schedule), self.source)
         except (ValueError, TypeError) as error:  # the accountant's library does not bear every mixture
             raise PrivacyError(
                 f"the accountant cannot state what a draw of {self.plan.expected_units:g} costs a subject; take a "
@@ -162,13 +162,23 @@ def _pairs(base: Config) -> int:
 
 
 def _by_subject(one: Planned) -> Planned:
-    """Give a method on subjects the noise that keeps the budget for one patch."""
+    """Give a method on subjects the noise that keeps the budget for one patch.
+
+    Raises:
+        SettingsError: The method draws some subjects at a time.
+        PrivacyError: It needs more noise than settings may have.
+    """
     if one.schedule.units < one.known.subjects:
         raise SettingsError("it draws some subjects at a time, for which a patch's budget is not planned")
     # Everybody takes part, so this is exact but for rounding.
     noise = math.sqrt(one.schedule.steps) * one.known.subjects / one.known.signal("subject")
     while True:
         noise = math.ceil(noise * 1.0005 * 1e4) / 1e4
+        if noise > MOST_NOISE:
+            raise PrivacyError(
+                f"noise_multiplier={noise:g}, which would keep epsilon={one.known.epsilon:g} for one patch, must be at "
+                f"most {MOST_NOISE:g}; raise epsilon"
+            )
         privacy = PrivacySettings(unit="subject", noise_multiplier=noise, delta=one.known.delta_value)
         tried = replace(one, source=one.source.model_copy(update={"privacy": privacy}))
         if tried.statement.patch.epsilon <= one.known.epsilon:
