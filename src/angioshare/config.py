@@ -44,7 +44,7 @@ class PrivacySettings(Settings):
         None, gt=0, lt=1, description="Chance that the bound fails; default min(1e-5, 0.1 / units). Below 1 / units."
     )
     budget: float | None = Field(
-        None, gt=0, description="Epsilon at which the run stops before its next step; default is what the plan needs."
+        None, gt=0, description="Epsilon of all runs on the cohort, with no step that would pass it; None: no bound."
     )
 
     @model_validator(mode="after")

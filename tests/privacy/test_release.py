@@ -151,6 +151,15 @@ def test_two_releases_of_the_same_vectors_have_different_noise(one_shot, ledger)
     assert sum(spend.steps for spend in ledger.spent_by("r")) == 2
 
 
+def test_a_release_that_was_charged_and_lost_is_not_made_again_where_a_target_is_kept(one_shot, ledger):
+    kept = one_shot(keeps_target=True)
+    private_mean(np.zeros((4, 2)), kept, ledger, "r")
+    with pytest.raises(BudgetExceeded, match="r was charged for its release before"):
+        private_mean(np.zeros((4, 2)), kept, ledger, "r")
+    private_mean(np.zeros((4, 2)), kept, ledger, "in another folder")
+    assert [spend.run for spend in ledger.spends()] == ["r", "in another folder"]
+
+
 @pytest.mark.parametrize("changes", [{"steps": 2}, {"sampling_probability": 0.5}])
 def test_a_plan_of_another_mechanism_is_refused_uncharged(one_shot, ledger, changes):
     with pytest.raises(SettingsError, match="one step"):

@@ -24,10 +24,14 @@ class Allowance:
 
     def __init__(self, plan: PrivacyPlan, event: StepEvent, ledger: Ledger | None, run: str, steps: int) -> None:
         self._plan, self._event, self._ledger = plan, event, ledger
-        self._planned = self._affordable = steps
         earlier = ledger.spends() if ledger is not None else []
         self.of_this_run = merged(spend for spend in earlier if spend.run == run)
         """What earlier starts of the run spent."""
+        self._planned = self._most = self._affordable = steps
+        if plan.keeps_target:
+            # Steps of one run are alike: as many as were planned cost what was asked for, whoever counts them.
+            charged = sum(spend.steps for spend in self.of_this_run)
+            self._most = self._affordable = max(0, min(steps, plan.steps - charged))
         self._others: list[Spend] | None = None
         self._count(earlier, 0)
 
@@ -42,7 +46,8 @@ class Allowance:
             made: Steps of this start that the ledger holds already.
 
         Raises:
-            BudgetExceeded: None, since one more would lift the cohort's total above its budget.
+            BudgetExceeded: None, since one more would lift the cohort's total above its budget, or the run above what
+                all its planned steps cost.
             PrivacyError: None, since all planned ones have been made.
         """
         if self._ledger is not None and self._plan.epsilon_budget is not None:
@@ -53,10 +58,16 @@ class Allowance:
 
     def close(self, made: int) -> None:
         """Allow no more than were made."""
-        self._planned = self._affordable = made
+        self._planned = self._most = self._affordable = made
 
     def refusal(self, made: int) -> PrivacyError:
         """Why there is no step after `made` of them."""
+        if self._affordable == self._most < self._planned:
+            return BudgetExceeded(
+                f"what was charged before this run was stopped and then lost leaves {self._most} of {self._planned} "
+                "steps, or it would cost more than it was asked for; a run in another folder begins anew and is "
+                "charged beside it"
+            )
         if self._affordable < self._planned:
             return BudgetExceeded(
                 f"step {made + 1} of {self._planned} would lift epsilon for one {self._plan.unit} above "
@@ -80,5 +91,5 @@ class Allowance:
         """How many more steps the budget has room for, beside all that was spent."""
         plan = self._plan
         assert plan.epsilon_budget is not None
-        left, spent = self._planned - made, tuple(merged(spends))
+        left, spent = self._most - made, tuple(merged(spends))
         return steps_for(plan.epsilon_budget, plan.delta_value, self._event, left, spent)

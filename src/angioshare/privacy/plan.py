@@ -38,6 +38,8 @@ class PrivacyPlan:
         relation: What makes two data sets neighbours.
         epsilon_budget: No step is made that would lift epsilon of everything on the cohort's ledger, for this plan's
             unit, above it; None sets no bound.
+        keeps_target: The run as a whole costs no more than `steps` of its steps. If it is killed, what was charged and
+            lost counts, and it makes so many steps fewer when it is taken up again.
 
     Raises:
         SettingsError: A number is out of range, or the counts contradict each other.
@@ -61,6 +63,7 @@ class PrivacyPlan:
     delta: float | None = None
     relation: NeighbouringRelation = "add-or-remove-one"
     epsilon_budget: float | None = None
+    keeps_target: bool = False
 
     def __post_init__(self) -> None:
         self.event()  # checks unit, relation, sampling probability, noise multiplier, patches per subject

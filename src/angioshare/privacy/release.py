@@ -81,7 +81,8 @@ def private_mean(
     Raises:
         SettingsError: The plan has more than one step, or samples.
         PrivacyError: The rows are not one for each unit.
-        BudgetExceeded: The cohort's budget has no room for it.
+        BudgetExceeded: The cohort's budget has no room for it, or the plan keeps its target and this run was charged
+            for a release before.
         LedgerError: It could not be charged on disk; then nothing was released.
 
     Guarantees:
@@ -101,6 +102,11 @@ def private_mean(
     budget = plan.epsilon_budget
     source = noise if noise is not None else GaussianNoise()
     with ledger.turn():
+        if plan.keeps_target and ledger.spent_by(run):
+            raise BudgetExceeded(
+                f"{run} was charged for its release before, and was stopped before it was on disk; another one would "
+                "cost more than the run was asked for. A run in another folder begins anew and is charged beside it"
+            )
         if budget is not None and not steps_for(budget, plan.delta_value, plan.event(), 1, tuple(ledger.spends())):
             raise BudgetExceeded(
                 f"this release would lift epsilon for one {plan.unit} above epsilon_budget={budget}, all runs on the "

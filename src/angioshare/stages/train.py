@@ -145,6 +145,7 @@ def plan_of(
         steps=schedule.steps,
         delta=delta,
         epsilon_budget=privacy.budget,
+        keeps_target=privacy.epsilon is not None,
     )
 
 
