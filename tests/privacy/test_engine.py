@@ -155,6 +155,48 @@ def test_check_of_formula_catches(mutant: type[PrivateEngine], plan: Plan, criti
         check_gradient_is_the_formula(mutant, chosen, critic, rows)
 
 
+class NoRoomForRounding(PrivateEngine):
+    """Clips as if a sum of thousands were as exact as one of a few."""
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__(**settings)  # type: ignore[arg-type]
+        self._clipped = ClippedGradients(self._clipped._passes.critic, self.plan.clip_norm)
+
+
+def check_rounding_stays_within_the_bound(make: Callable[..., PrivateEngine], plan: Plan) -> None:
+    """Where units are alike, all gradients add up in one direction, and the last digits of the sum are coarse."""
+    torch.manual_seed(4)
+    for count, width, clip_norm in ((196, 18, 2.577), (1000, 64, 1.0), (8000, 64, 1.0), (8000, 1, 1.0)):
+        chosen = plan(
+            n_units=count, n_subjects=1, patches_per_subject=count, sampling_probability=1.0, clip_norm=clip_norm
+        )
+        critic = nn.Sequential(nn.Linear(width, 1, bias=False))
+        engine = make(plan=chosen, critic=critic, synthetic_rows=0, ledger=None, run="r")
+        for _ in range(5):
+            alike = torch.randn(width).expand(count, width)
+            whole, without = (
+                engine._clipped.clipped_sum(rows, [(len(rows), lambda s: 1e3 * s, 1.0)])[0].double()
+                for rows in (alike, alike[1:])
+            )
+            assert float(torch.linalg.vector_norm(whole - without)) <= clip_norm
+
+
+def test_rounding_stays_within_the_bound(plan: Plan) -> None:
+    check_rounding_stays_within_the_bound(PrivateEngine, plan)
+
+
+@pytest.mark.parametrize("mutant", [NoRoomForRounding])
+def test_check_of_rounding_catches(mutant: type[PrivateEngine], plan: Plan) -> None:
+    with pytest.raises(FAILED):
+        check_rounding_stays_within_the_bound(mutant, plan)
+
+
+def test_more_than_float32_can_sum_is_refused(critic: nn.Module) -> None:
+    for units in (1e6, -1.0, float("nan")):
+        with pytest.raises(SettingsError, match="usual_units"):
+            ClippedGradients(critic, 1.0, usual_units=units)
+
+
 def test_subject_gradient_is_the_formula(plan: Plan, critic: nn.Module, rows: Rows) -> None:
     chosen = plan(unit="subject", n_units=4, noise_multiplier=1e-9, clip_norm=0.3)
     groups = torch.tensor([0, 0, 1, 1, 1, 0])
