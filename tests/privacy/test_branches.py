@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from angioshare.errors import PrivacyError, SettingsError
 from angioshare.privacy.branches import Beside, FirstChannels, SquaredError
-from angioshare.privacy.clipping import ClippedGradients
+from angioshare.privacy.clipping import ROUNDING, ROUNDING_PER_UNIT, ClippedGradients
 from angioshare.privacy.engine import PrivateEngine
 from angioshare.privacy.layers import allowed_layers
 from angioshare.privacy.plan import PrivacyPlan
@@ -179,7 +179,8 @@ def sum_over(make: type[PrivateEngine], plan: PrivacyPlan, rows: Tensor, copies:
 def check_copies_of_a_patch_are_one_clip(make: type[PrivateEngine], plan: PrivacyPlan) -> None:
     copies, rows = 4, rows_of(12)
     whole = sum_over(make, plan, rows, copies)
-    assert distance(whole, by_hand(branching(), rows, plan.clip_norm * (1 - 1e-5), copies)) < 1e-6
+    bound = plan.clip_norm * (1 - ROUNDING - ROUNDING_PER_UNIT * plan.expected_units)
+    assert distance(whole, by_hand(branching(), rows, bound, copies)) < 1e-6
     for unit in (rows[:4], rows[:4] * 1e6, torch.full_like(rows[:4], float("nan"))):
         moved = sum_over(make, plan, torch.cat((rows[4:], unit)), copies)
         assert distance(moved, sum_over(make, plan, rows[4:], copies)) <= plan.clip_norm + 1e-6

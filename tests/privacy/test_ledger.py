@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from angioshare.errors import LedgerError, PrivacyError, SettingsError
 from angioshare.privacy import chain
 from angioshare.privacy.events import Spend, StepEvent
-from angioshare.privacy.journal import Journal
 from angioshare.privacy.ledger import Ledger, read_lines
 from angioshare.privacy.registry import BESIDE, Registry, fingerprints, user_state_folder, writable
 
@@ -257,89 +256,6 @@ def test_a_full_disk_stops_the_charge(written: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.undo()
     with Ledger.open(written, subjects=SUBJECTS) as again:
         assert charged(again) == 64 + 40 + 9
-
-
-def in_two_writes(ledger: Ledger, cut: bool) -> None:
-    """Ends a torn line first, and notes it then."""
-    if cut:
-        ledger._journal.append(b"\n")
-        if ledger._lines[-1].value is None:
-            ledger._append({"kind": "torn"})
-
-
-TORN = b'{"kind":"reserve","steps":6'
-
-
-def check_a_kill_while_a_torn_line_is_noted_leaves_a_ledger(path: Path) -> None:
-    """Killed after each number of bytes that noting writes: the next start goes on, and the torn line counts once."""
-    content = path.read_bytes() + TORN
-    path.write_bytes(content)
-    Ledger.open(path, subjects=SUBJECTS).close()
-    noted = path.read_bytes()
-    assert noted.startswith(content + b"\n")
-    for length in range(len(content), len(noted) + 1):
-        path.write_bytes(noted[:length])
-        assert on_disk(path) >= 104 + 64
-        for _ in range(2):
-            with Ledger.open(path, subjects=SUBJECTS) as ledger:
-                ledger.reserve(EVENT, "run", 5)
-                assert ledger.verify() == []
-        assert path.read_bytes().startswith(noted)
-        assert on_disk(path) == 104 + 64 + 10
-
-
-def test_a_kill_while_a_torn_line_is_noted_leaves_a_ledger(written: Path) -> None:
-    check_a_kill_while_a_torn_line_is_noted_leaves_a_ledger(written)
-
-
-@pytest.mark.parametrize("mutant", [in_two_writes])
-def test_check_of_noting_catches(mutant: object, written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Ledger, "_mend", mutant)
-    with pytest.raises((*FAILED, LedgerError)):
-        check_a_kill_while_a_torn_line_is_noted_leaves_a_ledger(written)
-
-
-def test_noting_is_one_write(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with written.open("ab") as handle:
-        handle.write(TORN)
-    written_at_once = []
-    write = os.write
-    monkeypatch.setattr(os, "write", lambda handle, data: (written_at_once.append(data), write(handle, data))[1])
-    Ledger.open(written, subjects=SUBJECTS).close()
-    assert len(written_at_once) == 1
-
-
-@pytest.mark.parametrize("tail", [b'{"kind":"to\n', b'{"kind":"reserve","st'])
-def test_what_no_kill_leaves_behind_a_torn_line_is_refused(tail: bytes, written: Path) -> None:
-    """The beginning of a note that somebody ended, and another torn line."""
-    written.write_bytes(content := written.read_bytes() + TORN + b"\n" + tail)
-    with pytest.raises(LedgerError, match=r"line \d+"):
-        Ledger.open(written, subjects=SUBJECTS)
-    assert written.read_bytes() == content
-
-
-@pytest.mark.parametrize(("name", "flushed"), [("append", 9), ("unread", 0)])
-def test_an_interrupt_between_disk_and_memory_breaks_no_chain(
-    name: str, flushed: int, written: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A line that followed one which is on disk alone would make every later start refuse the ledger."""
-    ledger, other = (Ledger.open(written, subjects=SUBJECTS) for _ in range(2))
-    other.reserve(EVENT, "other", 5)
-    whole = getattr(Journal, name)
-
-    def interrupted(*given: object) -> None:
-        whole(*given)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(Journal, name, interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        ledger.reserve(EVENT, "run", 9)
-    monkeypatch.undo()
-    with pytest.raises(LedgerError, match="closed"):
-        ledger.reserve(EVENT, "run", 1)
-    other.reserve(EVENT, "other", 1)
-    with Ledger.open(written, subjects=SUBJECTS) as again:
-        assert charged(again) == 64 + 40 + 5 + flushed + 1
 
 
 # Giving back.

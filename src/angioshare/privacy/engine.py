@@ -90,7 +90,9 @@ class PrivateEngine:
         self._rows_per_patch = rows_per_patch
         self._team = team if team is not None else Team()
         usual_rows = math.ceil((plan.expected_units * rows_per_patch + synthetic_rows) / self._team.size)
-        self._clipped = ClippedGradients(critic, plan.clip_norm, most_rows, usual_rows)
+        # The synthetic term has the weight of the expected draw; see `step_gradient`.
+        usual_units = (2 if synthetic_rows else 1) * plan.expected_units
+        self._clipped = ClippedGradients(critic, plan.clip_norm, most_rows, usual_rows, usual_units)
         self._noise = noise if noise is not None else GaussianNoise()
         self._selector = selector or PoissonSelector(plan.n_units, plan.sampling_probability)
         if (self._selector.n_units, self._selector.probability) != (plan.n_units, plan.sampling_probability):
