@@ -74,8 +74,12 @@ def read_json(path: Path) -> Json:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, patience_s: float = _PATIENCE_S) -> Iterator[None]:
     """Hold an exclusive lock on `path` (made if need be) while the block runs; a dead owner's lock is free.
+
+    Args:
+        path: What is locked.
+        patience_s: How long another holder is waited for, in seconds.
 
     Raises:
         BusyError: Another process holds it.
@@ -87,15 +91,14 @@ def locked(path: Path) -> Iterator[None]:
     except OSError as error:
         raise DataError(f"cannot write {path}: {error.strerror}; choose a folder that you may write") from error
     try:
-        _hold(handle, path)
+        _hold(handle, path, monotonic() + patience_s)
         yield
     finally:
         os.close(handle)
 
 
-def _hold(handle: int, path: Path) -> None:
-    """Take the lock; wait a moment for a child that a killed owner had just forked and that still holds it."""
-    until = monotonic() + _PATIENCE_S
+def _hold(handle: int, path: Path, until: float) -> None:
+    """Take the lock; wait a moment at least for a child that a killed owner had just forked and that still holds it."""
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -4,7 +4,8 @@ Alone, a process is the leader, owns everything, and nothing is sent. Only tenso
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 
 import numpy as np
@@ -25,7 +26,7 @@ class Team:
     """
 
     def __init__(self) -> None:
-        active = dist.is_available() and dist.is_initialized()
+        active = dist.is_available() and dist.is_initialized() and not _apart
         self.rank: int = dist.get_rank() if active else 0
         self.size: int = dist.get_world_size() if active else 1
 
@@ -100,6 +101,22 @@ def _through(send: Callable[[Tensor, int], object], parts: Sequence[Tensor]) -> 
     send(flat, 0)
     pieces = torch.split(flat, [part.numel() for part in parts])
     return [piece.view(part.shape).to(part.device, part.dtype) for piece, part in zip(pieces, parts, strict=True)]
+
+
+_apart: list[bool] = []
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """What this process trains in the block it trains alone: teams that are made there are of one.
+
+    The others take no part in it, so that whatever was sent to them would never be received.
+    """
+    _apart.append(True)
+    try:
+        yield
+    finally:
+        _apart.pop()
 
 
 def join() -> Team:

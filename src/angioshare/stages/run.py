@@ -34,6 +34,9 @@ from angioshare.synthesis.registry import PUBLIC
 STAGES = ("prepare", "train", "sample", "segment", "evaluate", "report")
 """The pipeline in order."""
 
+_PATIENCE_S = 300.0
+"""How long a lane waits for another that writes results, which takes a moment, but on a machine that may be busy."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -139,8 +142,12 @@ class Run:
         return [Record(**row) for row in rows]
 
     def collect(self) -> None:
-        """Write `results.json` anew from all finished work."""
-        write_records(self.root / "results.json", self.records())
+        """Write `results.json` anew from all finished work.
+
+        Lanes do so one after the other: who read first must not write last.
+        """
+        with locked(self.private / ".results.lock", _PATIENCE_S):
+            write_records(self.root / "results.json", self.records())
 
     @contextmanager
     def alone(self) -> Iterator[None]:

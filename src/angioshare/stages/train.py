@@ -1,6 +1,7 @@
 """Stage 2: real patches -> trained synthesizers, each with its privacy statement, charged to the cohort's ledger."""
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -33,7 +34,7 @@ from angioshare.stages.lanes import Named, side_by_side
 from angioshare.stages.run import Run
 from angioshare.stages.spending import open_ledger
 from angioshare.synthesis.registry import PUBLIC, TRAINED_TOGETHER, build
-from angioshare.team import Team, join
+from angioshare.team import Team, apart, join
 from angioshare.types import FloatArray
 
 
@@ -66,9 +67,11 @@ def _train_together(run: Run, team: Team, progress: Progress) -> None:
     if team.leads:
         progress.start("train", sum(_steps(run, source) for source in sources))
     for source in sources:
+        together = source.synthesizer in TRAINED_TOGETHER
         if team.leads:
-            run.once("train", source.name, partial(_train, run, source, Named(source.name, progress)))
-        elif source.synthesizer in TRAINED_TOGETHER:
+            with nullcontext() if together else apart():
+                run.once("train", source.name, partial(_train, run, source, Named(source.name, progress)))
+        elif together:
             _follow(run, source)
     if team.leads:
         progress.finish()

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import Field
 
 from angioshare.patches.patchset import PatchSet
+from angioshare.patches.store import open_store
 from angioshare.progress import Progress
 from angioshare.protocols import Context, EngineFactory, Schedule
 from angioshare.simulator.many import check_site
@@ -17,6 +18,7 @@ from angioshare.synthesis.checkpoint import CHECKPOINT
 from angioshare.synthesis.sampling import WEIGHTS, TrainedGenerator
 from angioshare.synthesis.simulated import ProtocolSettings, simulated_store
 from angioshare.synthesis.wgan import Wgan, WganSettings
+from angioshare.team import Team
 
 
 class PretrainedWganSettings(WganSettings, ProtocolSettings):
@@ -71,16 +73,23 @@ class PretrainedWgan:
         s, context = self._settings, self._context
         before = folder / "simulated"
         if not (before / WEIGHTS).exists():
-            cut, count = context.patches, s.simulated_subjects
-            path, known = before / "patches", s.known
-            made = simulated_store(path, s.site, count, cut, seed=seed, progress=progress, known=known)
+            if Team().leads:
+                self._simulate(seed, before / "patches", progress)
+            Team().wait()
+            made = open_store(before / "patches")
             first = Wgan(s.first(), Context(patches=context.patches, provenance="public", device=context.device))
             first.fit(made, None, seed=seed, folder=before, progress=progress)
             del made
-            shutil.rmtree(before / "patches")
+            if Team().leads:
+                shutil.rmtree(before / "patches")
         else:
             progress.advance(steps=s.simulated_subjects + s.first_iterations)
         self._second.fit(patches, engine, seed=seed, folder=folder, progress=progress, start=before / CHECKPOINT)
+
+    def _simulate(self, seed: int, path: Path, progress: Progress) -> None:
+        """Cut patches of simulated subjects, if they do not stand there already."""
+        s, cut = self._settings, self._context.patches
+        simulated_store(path, s.site, s.simulated_subjects, cut, seed=seed, progress=progress, known=s.known)
 
     def load(self, folder: Path, patches: PatchSet) -> TrainedGenerator:
         """See `Synthesizer.load`."""

@@ -108,7 +108,7 @@ class SteeredReader:
         if not target.exists():
             before.mkdir(exist_ok=True)
             reader, learned = self._lessons().learn(before, progress)
-            directions = learned.first(s.numbers)
+            directions = self._directions(learned)
             release = release_once(
                 folder / RELEASE,
                 lambda: self._vectors(patches, reader, directions, progress),
@@ -141,6 +141,20 @@ class SteeredReader:
             moving=moving_of(s),
             device=self._context.device,
         )
+
+    def _directions(self, learned: Directions) -> Directions:
+        """The first directions, as many as numbers are asked for.
+
+        Raises:
+            SettingsError: Lessons gave fewer, so that what would be charged is not what was asked for.
+        """
+        numbers, there = self._settings.numbers, len(learned.axes)
+        if numbers > there:
+            raise SettingsError(
+                f"numbers={numbers} must be at most {there}, the directions that lessons={self._settings.lessons} "
+                "gave: moves that are no numbers teach none; lower numbers or move_learning_rate, or raise lessons"
+            )
+        return learned.first(numbers)
 
     def _vectors(
         self, patches: PatchSet, reader: TrainedUnet, directions: Directions, progress: Progress

@@ -24,7 +24,7 @@ import angioshare.models
 import angioshare.patches
 import angioshare.segmentation
 import angioshare.simulator
-from angioshare.errors import BusyError, DataError
+from angioshare.errors import BusyError, DataError, SettingsError
 from angioshare.models.gains import Gains, with_gains
 from angioshare.parallel import run_jobs
 from angioshare.patches.extract import PatchSettings
@@ -39,7 +39,7 @@ from angioshare.segmentation.settings import UnetSettings
 from angioshare.segmentation.trained import TrainedUnet
 from angioshare.simulator.many import simulate_each
 from angioshare.simulator.prior import prior_of
-from angioshare.synthesis import steered_directions
+from angioshare.synthesis import readers, simulated, steered_directions
 from angioshare.synthesis.calibration.lessons import cache_folder
 from angioshare.synthesis.paces import learning, simulating
 from angioshare.synthesis.readers import READER, ReaderSettings, first_reader, in_steps
@@ -250,6 +250,11 @@ class Lessons:
         run_jobs(jobs, task="move the reader to each site", workers=workers, progress=moved)
         made = np.stack([load_file(job.out)["move"] for job in jobs])
         made = made[np.isfinite(made).all(axis=1)]
+        if len(made) < 2:
+            raise SettingsError(
+                f"the move of {len(jobs) - len(made)} of {len(jobs)} simulated sites is no number, and 2 that are are "
+                "needed at least; lower move_learning_rate"
+            )
         directions = learn_directions(made, min(MOST_NUMBERS, len(made) - 1))
         with atomic_path(folder / DIRECTIONS) as temporary:
             save_file({"mean": directions.mean, "axes": directions.axes, "places": directions.places}, temporary)
@@ -272,7 +277,7 @@ class Lessons:
         reader = self.reader.model_dump_json(include={"site", "known", "channels", *_FIRST})
         text = f"{self.count} {self.extent} {reader} {self.patches.model_dump_json()} {self.moving!r} {self.device}"
         state = hashlib.sha256(text.encode())
-        code = [Path(__file__), Path(str(steered_directions.__file__))]
+        code = [Path(__file__), *(Path(str(one.__file__)) for one in (steered_directions, simulated, readers))]
         for package in (angioshare.simulator, angioshare.patches, angioshare.segmentation, angioshare.models):
             code += sorted(Path(str(package.__file__)).parent.glob("*.py"))
         for path in code:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from angioshare.config import parse_config
 from angioshare.errors import BusyError, DataError, SettingsError
 from angioshare.patches.store import read_manifest
 from angioshare.progress import SilentProgress
+from angioshare.records import Record
 from angioshare.stages import prepare as stage
 from angioshare.stages.folder import make_folder, planned_run
 from angioshare.stages.prepare import prepare, split_of
@@ -94,6 +97,31 @@ def test_a_split_that_something_was_trained_on_is_not_made_anew(killed, tmp_path
     with pytest.raises(DataError, match=r"cohort\.json is missing.*holds real.*put the file back.*another folder"):
         prepare(killed, SilentProgress())
     assert {path: path.stat().st_mtime_ns for path in killed.private.rglob("*.*")} == before
+
+
+def test_results_of_two_lanes_that_end_together_all_stand(tmp_path, monkeypatch):
+    write_cohort(tmp_path / "cohort", 3)
+    run = make_folder(plan(tmp_path))
+    read, plain = threading.Event(), type(run).records
+
+    def slow(this):
+        found = plain(this)
+        if not read.is_set():
+            read.set()
+            time.sleep(0.5)
+        return found
+
+    def finish(stage):
+        run.once(stage, "real", lambda: [Record(stage=stage, metric="m", value=1.0, seed=0)])
+
+    monkeypatch.setattr(type(run), "records", slow)
+    first = threading.Thread(target=finish, args=("train",))
+    first.start()
+    assert read.wait(60)
+    finish("sample")
+    first.join()
+    stages = {row["stage"] for row in json.loads((tmp_path / "run" / "results.json").read_text())}
+    assert stages == {"train", "sample"}
 
 
 def made(root):

@@ -19,7 +19,9 @@ from angioshare.rng import stream
 from angioshare.rundir import locked
 from angioshare.simulator.prior import DEMO_WIDE
 from angioshare.synthesis import calibrated
+from angioshare.synthesis import simulated as cutting
 from angioshare.synthesis.calibrated import POOL, RELEASE
+from angioshare.synthesis.calibration import features as measuring
 from angioshare.synthesis.calibration import lessons as lessons_module
 from angioshare.synthesis.calibration.features import GROUPS, NAMES, features
 from angioshare.synthesis.calibration.lessons import FILE, lessons
@@ -240,6 +242,15 @@ def test_lessons_are_simulated_once_and_a_longer_list_goes_on_from_a_shorter_one
     assert counted.starts == [(2, 0), (3, 2), (2, 2), (1, 0), (2, 2)]
     with pytest.raises(DataError, match="another run"):
         lessons(DEMO_WIDE, 3, cut, folder=tmp_path / "a", workers=1, progress=counted)
+
+
+@pytest.mark.parametrize("module", [cutting, measuring])
+def test_lessons_are_simulated_anew_where_the_code_that_makes_them_is_another(module, tmp_path, monkeypatch):
+    before = lessons_module._key(DEMO_WIDE, PatchSettings())
+    other = tmp_path / "other.py"
+    other.write_text("changed")
+    monkeypatch.setattr(module, "__file__", str(other))
+    assert lessons_module._key(DEMO_WIDE, PatchSettings()) != before
 
 
 def test_lessons_that_another_process_simulates_are_waited_for(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from angioshare.segmentation.fit import soft_dice_loss
 from angioshare.segmentation.settings import UnetSettings
 from angioshare.segmentation.trained import TrainedUnet, TrainingRecord
 from angioshare.simulator.subject import SimulatedSubject
-from angioshare.synthesis import steered, steered_lessons
+from angioshare.synthesis import readers, simulated, steered, steered_lessons
 from angioshare.synthesis.paces import simulating
 from angioshare.synthesis.readers import READER, in_steps, labelling, scanning, scans
 from angioshare.synthesis.registry import build
@@ -337,6 +338,33 @@ def test_patches_as_the_unit_are_refused_where_there_is_a_guarantee():
     with pytest.raises(SettingsError, match="take taught-reader"):
         build("steered-reader", SETTINGS, Context(patches=PATCHES, unit="patch", provenance="dp"))
     build("steered-reader", SETTINGS, Context(patches=PATCHES, unit="patch"))
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [(3, "numbers=2 must be at most 1, the directions that lessons=5 gave.*lower numbers"),
+     (4, "move of 4 of 5 simulated sites is no number.*lower move_learning_rate")],
+)  # fmt: skip
+def test_lessons_that_give_fewer_directions_than_numbers_stop_it_before_anything_is_charged(
+    real, engines, tmp_path, monkeypatch, broken, words
+):
+    calls, move = count(), Moving.move
+    monkeypatch.setattr(Moving, "move", lambda *given: move(*given) * np.float32(np.nan if next(calls) < broken else 1))
+    for _ in range(2):
+        calls = count()
+        with pytest.raises(SettingsError, match=words):
+            fit(real, tmp_path / "a", engines)
+    assert engines.charged == engines.vectors == []
+
+
+@pytest.mark.parametrize("module", [simulated, readers])
+def test_lessons_are_made_anew_where_the_code_that_makes_them_is_another(module, tmp_path, monkeypatch):
+    lessons = build("steered-reader", SETTINGS, CONTEXT)._lessons()
+    before = lessons.key()
+    other = tmp_path / "other.py"
+    other.write_text("changed")
+    monkeypatch.setattr(module, "__file__", str(other))
+    assert lessons.key() != before
 
 
 def test_directions_that_are_damaged_are_not_taken(real, tmp_path):

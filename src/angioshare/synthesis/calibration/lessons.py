@@ -24,6 +24,7 @@ from angioshare.rng import seed_for, stream
 from angioshare.rundir import atomic_path, locked
 from angioshare.simulator.many import simulate_each
 from angioshare.simulator.prior import Prior
+from angioshare.synthesis import simulated
 from angioshare.synthesis.calibration import features as measuring
 from angioshare.synthesis.calibration.features import NAMES, features
 from angioshare.synthesis.simulated import cut_simulated
@@ -145,7 +146,7 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
 def _key(prior: Prior, patches: PatchSettings) -> str:
     """Name what lessons depend on: prior, patches, and the code that simulates, cuts and measures."""
     state = hashlib.sha256(f"{prior!r} {patches.model_dump_json()}".encode())
-    code = [Path(str(measuring.__file__))]
+    code = [Path(str(measuring.__file__)), Path(str(simulated.__file__))]
     for package in (angioshare.simulator, angioshare.patches):
         code += sorted(Path(str(package.__file__)).parent.glob("*.py"))
     for path in code:
