@@ -54,7 +54,7 @@ class Contender:
         whole: Takes B synthetic patches beside the B real ones, as training does; else the real ones alone.
         group_norm: Has GroupNorm in place of the published InstanceNorm: the same numbers, and all but ours are faster.
         clips: Bounds each patch's gradient; otherwise not private, and a yardstick.
-        slack: Share of the clip norm that it leaves free for rounding.
+        slack: Share of the clip norm that it leaves free for rounding in a task.
         keeps_rows: Holds each patch's gradient in memory.
     """
 
@@ -63,7 +63,7 @@ class Contender:
     whole: bool = False
     group_norm: bool = True
     clips: bool = True
-    slack: float = 0.0
+    slack: Callable[[Task], float] = lambda task: 0.0
     keeps_rows: bool = False
 
     def task(self, size: int, features: int, batch: int, dtype: torch.dtype = torch.float32) -> Task:

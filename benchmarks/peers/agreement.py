@@ -35,7 +35,7 @@ def error_of(contender: Contender, size: int, features: int) -> float:
     published = peers.critic(size, features).to(torch.float64)
     norms = [_norm(gradients) for gradients in _rows(published, torch.cat((task.real, task.synthetic)))]
     clip_norm = statistics.median(norms)
-    wanted = _wanted(published, task, clip_norm * (1 - contender.slack) if contender.clips else math.inf)
+    wanted = _wanted(published, task, clip_norm * (1 - contender.slack(task)) if contender.clips else math.inf)
     step = contender.build(dataclasses.replace(task, clip_norm=clip_norm, noise_multiplier=_NO_NOISE))
     step()
     step()  # what the first step leaves behind must not enter the second

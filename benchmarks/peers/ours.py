@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from angioshare.privacy.clipping import ROUNDING, ROUNDING_PER_UNIT
 from angioshare.privacy.engine import PrivateEngine
 from angioshare.privacy.plan import PrivacyPlan
 from angioshare.privacy.selection import Draw
@@ -25,6 +26,11 @@ def private(task: Task) -> Step:
         engine.step_gradient(engine.draw(), task.real, None, task.synthetic, critic_real, critic_synthetic)
 
     return step
+
+
+def slack(task: Task) -> float:
+    """The share of the clip norm that the private engine leaves free for rounding."""
+    return ROUNDING + ROUNDING_PER_UNIT * (2 if len(task.synthetic) else 1) * len(task.real)
 
 
 def plain(task: Task) -> Step:
