@@ -1,4 +1,5 @@
 import io
+import re
 
 from rich.console import Console
 
@@ -9,12 +10,12 @@ from angioshare.progress import LineProgress
 def test_lines_tell_start_steps_time_left_and_end():
     out = io.StringIO()
     lines = LineProgress(out, every_s=0.0)
-    lines.start("train", 4, done=1)
+    lines.start("train", 2, done=1)
     lines.advance("epsilon 0.5 per patch")
     lines.finish()
     first, second, third = out.getvalue().splitlines()
-    assert first == "train: 1/4"
-    assert second.startswith("train: 2/4, ")
+    assert first == "train: 1/2"
+    assert second.startswith("train: 2/2, ")
     assert "left epsilon 0.5 per patch" in second
     assert third.startswith("train: done in ")
 
@@ -28,3 +29,13 @@ def test_the_bar_shows_the_note():
     bar.finish()
     assert "epsilon 0.5" in out.getvalue()
     assert "1/2" in out.getvalue()
+
+
+def test_what_ends_early_says_where_and_why():
+    out = io.StringIO()
+    lines = LineProgress(out)
+    lines.start("train", 5, 2)
+    lines.advance("fine")
+    lines.advance("(no budget is left)", steps=0)
+    lines.finish()
+    assert re.fullmatch(r"train: 2/5\ntrain: ended at 3/5 after \d+\.\d s \(no budget is left\)\n", out.getvalue())

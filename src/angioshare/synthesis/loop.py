@@ -83,11 +83,12 @@ class Loop:
                         curve.save()
                     checkpoint.save(iteration + 1)
                 progress.advance(_note(source, self.unit))
-        except BudgetExceeded:
+        except BudgetExceeded as error:
             # The budget depends on counts of steps alone, so stopping by it reveals nothing.
             if iteration == 0:
                 raise
             checkpoint.save(iteration)
+            progress.advance(f"({error})", steps=0)
         finally:
             source.close()
         progress.finish()

@@ -107,6 +107,7 @@ def test_a_spent_budget_ends_it_and_keeps_what_was_done(weight, tmp_path, afford
     assert source.closed == 1
     assert progress.finished
     assert progress.steps == affordable
+    assert progress.notes[-1] == "(epsilon would pass 1)"
     assert stand(weight, tmp_path).load() == affordable
     assert weight.weight.item() == affordable
 
