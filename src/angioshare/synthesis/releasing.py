@@ -11,6 +11,10 @@ from angioshare.protocols import EngineFactory
 from angioshare.rundir import read_json, write_json
 from angioshare.types import FloatArray
 
+_DELETED = (
+    "without it a new release would be charged, which a target epsilon forbids: a run in another folder begins anew"
+)
+
 
 def release_once(
     path: Path, vectors: Callable[[], FloatArray], engine: EngineFactory | None, *, numbers: int, made_by: str
@@ -43,10 +47,10 @@ def _stored(path: Path, numbers: int, made_by: str) -> Release:
     try:
         release = Release(mean=np.array(value["mean"], np.float64), noise_std=float(value["noise_std"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path} is damaged ({error}); deleting it would charge a new release") from error
+        raise DataError(f"{path} is damaged ({error}); {_DELETED}") from error
     if release.mean.shape != (numbers,) or not np.isfinite(release.mean).all() or value.get("by") != made_by:
         raise DataError(
             f"{path} holds {release.mean.shape} numbers of other settings, not the {numbers} asked for; go back to "
-            "those settings, or delete it: that charges a new release"
+            f"those settings; {_DELETED}"
         )
     return release

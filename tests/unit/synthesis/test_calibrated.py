@@ -109,7 +109,7 @@ def test_the_real_patches_enter_through_the_release_alone(fit, engines, real32):
 def test_a_release_of_other_settings_or_a_damaged_one_is_refused_not_made_anew(fit, engines):
     fit()
     (fit.folder / "patches").rename(fit.folder / "lost")
-    with pytest.raises(DataError, match="charges a new release"):
+    with pytest.raises(DataError, match="without it a new release would be charged, which a target epsilon forbids"):
         fit(numbers=2)
     content = json.loads((fit.folder / RELEASE).read_text())
     (fit.folder / RELEASE).write_text(json.dumps({**content, "mean": "x"}))

@@ -233,7 +233,7 @@ def test_whatever_a_subject_holds_it_moves_its_own_votes_alone(fit, engines, rea
 def test_stored_votes_of_other_settings_or_damaged_ones_are_refused_not_cast_anew(fit, engines):
     fit()
     lose_patches(fit.folder)
-    with pytest.raises(DataError, match="charges a new release"):
+    with pytest.raises(DataError, match="without it a new release would be charged, which a target epsilon forbids"):
         fit(temperature=0.5)
     content = json.loads((fit.folder / "votes-1.json").read_text())
     (fit.folder / "votes-1.json").write_text(json.dumps({**content, "mean": "x"}))

@@ -304,7 +304,7 @@ def test_a_release_of_other_features_or_a_damaged_one_is_refused_not_made_anew(f
     (fit.folder / "weights.safetensors").unlink()
     features = (fit.folder / "features.safetensors").read_bytes()
     (fit.folder / "features.safetensors").unlink()
-    with pytest.raises(DataError, match="charges a new release"):
+    with pytest.raises(DataError, match="without it a new release would be charged, which a target epsilon forbids"):
         fit(draws="simulated", feature_steps=5)
     (fit.folder / "features.safetensors").write_bytes(features[:50])
     with pytest.raises(DataError, match="damaged"):
