@@ -66,18 +66,18 @@ class LineProgress:
     def __init__(self, out: TextIO | None = None, every_s: float = 15.0) -> None:
         self._out = out if out is not None else sys.stderr
         self._every_s = every_s
-        self._task, self._note, self._total, self._done, self._first = "", "", 0, 0, 0
+        self._task, self._total, self._done, self._first = "", 0, 0, 0
         self._began = self._told = time.monotonic()
 
     def start(self, task: str, total: int, done: int = 0) -> None:
         """See `Progress.start`."""
-        self._task, self._note, self._total, self._done, self._first = task, "", total, done, done
+        self._task, self._total, self._done, self._first = task, total, done, done
         self._began = self._told = time.monotonic()
         print(f"{task}: {done}/{total}", file=self._out, flush=True)
 
     def advance(self, note: str = "", steps: int = 1) -> None:
         """See `Progress.advance`."""
-        self._done, self._note = self._done + steps, note
+        self._done += steps
         now = time.monotonic()
         if now - self._told >= self._every_s:
             self._told = now
@@ -98,5 +98,5 @@ class LineProgress:
         took = time.monotonic() - self._began
         told = f"done in {took:.1f} s"
         if self._done < self._total:
-            told = f"ended at {self._done}/{self._total} after {took:.1f} s {self._note}".rstrip()
+            told = f"ended at {self._done}/{self._total} after {took:.1f} s"
         print(f"{self._task}: {told}", file=self._out, flush=True)

@@ -31,7 +31,7 @@ def check_a_killed_run_keeps_its_target(plan: PrivacyPlan, critic: nn.Module, le
     assert engine.steps_left == plan.steps - made + 10 - lost
     for _ in range(engine.steps_left):
         engine.draw()
-    with pytest.raises(BudgetExceeded, match="charged before this run was stopped and then lost"):
+    with pytest.raises(BudgetExceeded, match="charged before r was stopped, and then lost"):
         engine.draw()
     engine.close()
     assert guarantee(ledger.spent_by("r"), plan.delta_value, plan.unit).epsilon <= plan.predicted().patch.epsilon

@@ -23,7 +23,7 @@ class Allowance:
     """
 
     def __init__(self, plan: PrivacyPlan, event: StepEvent, ledger: Ledger | None, run: str, steps: int) -> None:
-        self._plan, self._event, self._ledger = plan, event, ledger
+        self._plan, self._event, self._ledger, self._run = plan, event, ledger, run
         earlier = ledger.spends() if ledger is not None else []
         self.of_this_run = merged(spend for spend in earlier if spend.run == run)
         """What earlier starts of the run spent."""
@@ -64,9 +64,9 @@ class Allowance:
         """Why there is no step after `made` of them."""
         if self._affordable == self._most < self._planned:
             return BudgetExceeded(
-                f"what was charged before this run was stopped and then lost leaves {self._most} of {self._planned} "
-                "steps, or it would cost more than it was asked for; a run in another folder begins anew and is "
-                "charged beside it"
+                f"what was charged before {self._run} was stopped, and then lost, leaves {self._most} of "
+                f"{self._planned} steps, or it would cost more than it was asked for; a run in another folder begins "
+                "anew and is charged beside it"
             )
         if self._affordable < self._planned:
             return BudgetExceeded(

@@ -4,6 +4,7 @@ What trainings have in common stands here once: they go on where a checkpoint en
 spent, keep what was trained when the budget ends, and settle with the ledger whatever happens.
 """
 
+import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from angioshare.rng import stream
 from angioshare.synthesis.batches import UnitRows
 from angioshare.synthesis.checkpoint import Checkpoint, Curve
 from angioshare.synthesis.plain import PlainEngine
+
+_log = logging.getLogger(__name__)
 
 
 class Spender(Protocol):
@@ -71,6 +74,8 @@ class Loop:
 
         Raises:
             BudgetExceeded: There was no budget for the first iteration of all, so nothing was trained.
+
+        Logs a warning that says why, if the budget ends later: in counts of steps alone.
         """
         done = checkpoint.iteration
         progress.start(self.task, self.iterations, done)
@@ -88,7 +93,7 @@ class Loop:
             if iteration == 0:
                 raise
             checkpoint.save(iteration)
-            progress.advance(f"({error})", steps=0)
+            _log.warning("%s ended after %d of %d updates: %s", self.task, iteration, self.iterations, error)
         finally:
             source.close()
         progress.finish()

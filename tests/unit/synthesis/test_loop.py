@@ -101,13 +101,13 @@ def test_it_goes_on_after_the_checkpoint(weight, tmp_path):
 
 
 @pytest.mark.parametrize("affordable", [1, 2, 3])
-def test_a_spent_budget_ends_it_and_keeps_what_was_done(weight, tmp_path, affordable):
+def test_a_spent_budget_ends_it_says_so_and_keeps_what_was_done(weight, tmp_path, caplog, affordable):
     source, progress = Spender(affordable), Notes()
     run(weight, tmp_path, source, progress=progress)
     assert source.closed == 1
     assert progress.finished
     assert progress.steps == affordable
-    assert progress.notes[-1] == "(epsilon would pass 1)"
+    assert caplog.messages == [f"train ended after {affordable} of 5 updates: epsilon would pass 1"]
     assert stand(weight, tmp_path).load() == affordable
     assert weight.weight.item() == affordable
 
