@@ -14,7 +14,9 @@ InferenceMode: TypeAlias = Literal["slice", "window"]
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 """What convolutions of a training multiply in; weights, loss and steps are float32 always."""
 
-_PRECISION = "Multiply in training in float32, or in bfloat16: 0.6 of the time on a CPU with AMX; not measured elsewhere."
+_PRECISION = (
+    "Multiply in training in float32, or in bfloat16: 0.6 of the time on a CPU with AMX; not measured elsewhere."
+)
 
 
 class UnetSettings(Settings):
