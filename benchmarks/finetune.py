@@ -174,7 +174,6 @@ def gathered(runs: list[Run], options: argparse.Namespace) -> list[Row]:
         rows.setdefault((contender, subjects), Row(contender, subjects)).keep(run.config.seed, found)
 
     for run in runs:
-        run.require("evaluate")
         if run.config.threads:
             torch.set_num_threads(run.config.threads)
         source = source_of(run, options.source)
@@ -187,6 +186,19 @@ def gathered(runs: list[Run], options: argparse.Namespace) -> list[Row]:
                 setting = Setting(run, source, subjects, contender, options.steps)
                 keep(contender, subjects, run, measured(setting, options.out))
     return sorted(rows.values(), key=lambda row: row.subjects)
+
+
+def check_comparable(runs: list[Run]) -> None:
+    """Refuse what cannot stand in one table: two runs of one seed, or runs of other scans or another split."""
+    if len({run.config.seed for run in runs}) < len(runs):
+        raise SystemExit("two runs have one seed; give one run for each seed")
+    for run in runs:
+        run.require("evaluate")
+    for name in ("scans.json", "split.json"):
+        first, *others = [read_json(run.private / name) for run in runs]
+        for run, held in zip(runs[1:], others, strict=True):
+            if held != first:
+                raise SystemExit(f"{run.private / name} differs from that of {runs[0].root}; give runs of one cohort")
 
 
 def page(rows: list[Row]) -> str:
@@ -230,8 +242,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--write", type=Path, help="page whose part `finetune` is written anew")
     options = parser.parse_args(arguments)
     runs = [open_run(folder, state=state_folder()) for folder in options.runs]
-    if len({run.config.seed for run in runs}) < len(runs):
-        raise SystemExit("two runs have one seed; give one run for each seed")
+    check_comparable(runs)
     rows = gathered(runs, options)
     print(json.dumps(to_json(rows), indent=1) if options.json else page(rows))
     if options.write:

@@ -7,6 +7,7 @@ file. Whatever is private is written with mode 0600.
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +17,9 @@ from angioshare.errors import BusyError, DataError
 from angioshare.types import Json
 
 _PATIENCE_S = 1.0
+
+_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")
+"""Names that `atomic_path` gives."""
 
 
 @contextmanager
@@ -45,6 +49,14 @@ def atomic_path(path: Path, *, private: bool = False) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # its folder may be no folder; that error was told above
             temporary.unlink()
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed writers left under temporary names below a folder; only while nobody writes there."""
+    for path in folder.rglob(".*.tmp"):
+        if _TEMPORARY.fullmatch(path.name):
+            with suppress(OSError):
+                path.unlink()
 
 
 def write_text(path: Path, text: str, *, private: bool = False) -> None:

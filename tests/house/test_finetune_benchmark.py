@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +124,13 @@ def test_fewer_subjects_are_among_the_more_and_too_many_are_refused(finetune, pl
 def test_two_runs_of_one_seed_are_refused(finetune, place):
     with pytest.raises(SystemExit, match="one seed"):
         finetune.main([str(place / "run1"), str(place / "run1"), "--out", str(place / "other")])
+
+
+@pytest.mark.parametrize(("name", "key"), [("scans.json", "sub-A1"), ("split.json", "train")])
+def test_runs_of_other_scans_or_another_split_are_refused(finetune, place, tmp_path, name, key):
+    copy = shutil.copytree(place / "run2", tmp_path / "run2")
+    held = json.loads((copy / "private" / name).read_text())
+    assert key in held
+    (copy / "private" / name).write_text(json.dumps({**held, key: held[key][::-1]}))
+    with pytest.raises(SystemExit, match=rf"{name} differs .*one cohort"):
+        finetune.main([str(place / "run1"), str(copy), "--out", str(place / "other"), "--quick"])

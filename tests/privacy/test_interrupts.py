@@ -170,6 +170,26 @@ def test_an_interrupt_between_disk_and_memory_breaks_no_chain(
         assert sum(spend.steps for spend in again.spends()) == 64 + 40 + 5 + flushed + 1
 
 
+def test_a_ledger_that_is_cut_while_it_is_read_is_told(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the journal asked for the missing bytes without end."""
+    ledger, other = (Ledger.open(written, subjects=SUBJECTS) for _ in range(2))
+    other.reserve(EVENT, "other", 5)
+    asked = []
+
+    def cut(*given: int) -> bytes:
+        asked.append(given)
+        assert len(asked) < 3, "asks again for what is not there"
+        return b"{"[: 2 - len(asked)]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pread", cut)
+        with pytest.raises(LedgerError, match="cut short"):
+            ledger.reserve(EVENT, "run", 9)
+    with pytest.raises(LedgerError, match="closed"):
+        ledger.reserve(EVENT, "run", 1)
+    assert sum(spend.steps for spend in other.spends()) == 64 + 40 + 5
+
+
 def in_two_writes(ledger: Ledger, cut: bool) -> None:
     """Ends a torn line first, and notes it then."""
     if cut:

@@ -7,7 +7,7 @@ from threading import Timer
 import pytest
 
 from angioshare.errors import BusyError, DataError
-from angioshare.rundir import atomic_path, locked, read_json, write_json, write_text
+from angioshare.rundir import atomic_path, locked, read_json, sweep, write_json, write_text
 
 
 def test_a_failure_while_writing_leaves_the_old_file_and_no_other(tmp_path):
@@ -17,6 +17,16 @@ def test_a_failure_while_writing_leaves_the_old_file_and_no_other(tmp_path):
         temporary.write_text(str(1 / 0))
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_writers_left_is_swept_and_nothing_else(tmp_path):
+    kept = [tmp_path / name for name in ("a.txt", ".a.txt.tmp", "a.txt.12.tmp", ".lock", ".12.tmp")]
+    below = tmp_path / "b" / "c"
+    below.mkdir(parents=True)
+    for path in (*kept, tmp_path / ".a.txt.12.tmp", below / ".label.npy.3456.tmp"):
+        path.write_text("half")
+    sweep(tmp_path)
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == set(kept)
 
 
 def test_a_full_disk_is_named_and_leaves_the_old_file(tmp_path):

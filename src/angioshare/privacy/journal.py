@@ -79,12 +79,13 @@ class Journal:
         """
         handle = self._fd()
         size = os.fstat(handle).st_size
-        if size < self._size:
-            self.close()
-            raise LedgerError(f"{self.path} was cut short by somebody else while in use; stop and restore it")
         found = b""
-        while len(found) < size - self._size:
-            found += os.pread(handle, size - self._size - len(found), self._size + len(found))
+        while (left := size - self._size - len(found)) != 0:
+            more = os.pread(handle, left, self._size + len(found)) if left > 0 else b""
+            if not more:  # there is less than was read before, or than was there a moment ago
+                self.close()
+                raise LedgerError(f"{self.path} was cut short by somebody else while in use; stop and restore it")
+            found += more
         self._size = size
         return found
 

@@ -28,7 +28,7 @@ from angioshare.config import Config, SourceSettings
 from angioshare.errors import SettingsError
 from angioshare.peak import PeakMemory
 from angioshare.records import Record, write_records
-from angioshare.rundir import locked, read_json, write_json
+from angioshare.rundir import locked, read_json, sweep, write_json
 from angioshare.synthesis.registry import PUBLIC
 
 STAGES = ("prepare", "train", "sample", "segment", "evaluate", "report")
@@ -151,6 +151,7 @@ class Run:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Hold the folder against other processes while the block runs."""
+        """Hold the folder against other processes while the block runs; what a killed one left half-written goes."""
         with locked(self.private / ".lock"):
+            sweep(self.root)
             yield

@@ -139,6 +139,17 @@ def test_of_two_that_plan_a_folder_at_once_the_later_takes_it_only_if_it_is_the_
     assert made(tmp_path) == held
 
 
+def test_what_a_killed_process_left_is_gone_before_the_next_one_works(tmp_path):
+    write_cohort(tmp_path / "cohort", 3)
+    run = make_folder(plan(tmp_path))
+    left = run.public / "synthetic" / "simulator" / ".statement.json.4711.tmp"
+    left.parent.mkdir(parents=True)
+    left.write_text("half")
+    with run.alone():
+        assert not left.exists()
+        assert (run.root / "run.json").exists()
+
+
 def test_a_folder_is_not_made_while_another_process_makes_it(tmp_path, monkeypatch):
     write_cohort(tmp_path / "cohort", 3)
     first, second = plan(tmp_path), plan(tmp_path)
