@@ -2,6 +2,9 @@ import pytest
 
 from angioshare.config import load_config, parse_config, preset_names, to_toml
 from angioshare.errors import SettingsError
+from angioshare.stages.pipeline import check_sources
+from angioshare.stages.run import Run
+from angioshare.synthesis.diffusion import DiffusionSettings
 
 SMALL = 'sources = [{name = "a", synthesizer = "wgan"}]'
 
@@ -10,6 +13,22 @@ SMALL = 'sources = [{name = "a", synthesizer = "wgan"}]'
 def test_every_preset_survives_a_round_trip(name):
     config = load_config(preset=name)
     assert parse_config(to_toml(config), name="copy") == config
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_sources_of_every_preset_can_be_built(name, tmp_path):
+    config = load_config(preset=name)
+    run = Run(tmp_path / "run", config, tmp_path, (), None, tmp_path)
+    check_sources(run)
+    assert {"real", "simulator"} <= {source.synthesizer for source in config.sources}  # the ceiling and the bar
+
+
+def test_the_diffusion_presets_differ_in_size_alone():
+    large, tiny = ({s.name: s for s in load_config(preset=name).sources} for name in ("diffusion", "diffusion-tiny"))
+    assert list(large) == list(tiny)
+    assert large["diffusion"].privacy == tiny["diffusion"].privacy
+    assert not large["diffusion"].settings  # its defaults are the large form
+    assert tiny["diffusion"].settings["features"] < DiffusionSettings().features
 
 
 def test_the_faithful_preset_holds_the_published_numbers():

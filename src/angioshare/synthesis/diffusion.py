@@ -15,7 +15,7 @@ from torch import nn
 from angioshare.models.denoiser import Preconditioning
 from angioshare.patches.patchset import PatchSet
 from angioshare.patches.store import open_store
-from angioshare.progress import Progress
+from angioshare.progress import Progress, Weighted
 from angioshare.protocols import Context, EngineFactory, Schedule
 from angioshare.rng import seed_for
 from angioshare.simulator.many import check_site
@@ -75,9 +75,10 @@ class Diffusion:
         return Schedule(steps=s.iterations, units=s.subjects, patches_per_unit=max(1, s.batch // s.subjects))
 
     def work(self) -> int:
-        """See `Synthesizer.work`: subjects, then steps of both trainings."""
+        """See `Synthesizer.work`: subjects, then steps of the first training, then what the second takes."""
         s = self._settings
-        return (s.simulated_subjects + s.first_iterations if s.first_iterations else 0) + s.iterations
+        first = s.simulated_subjects + s.first_iterations if s.first_iterations else 0
+        return first + s.iterations * self._step()
 
     def fit(
         self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress
@@ -87,7 +88,8 @@ class Diffusion:
         if self._settings.first_iterations:
             start = self._learn_from_simulator(seed, folder / "simulated", progress)
         network = self._network(seed)
-        self._course().train(network, patches, engine, seed=seed, folder=folder, progress=progress, start=start)
+        told = Weighted(progress, self._step())
+        self._course().train(network, patches, engine, seed=seed, folder=folder, progress=told, start=start)
 
     def load(self, folder: Path, patches: PatchSet) -> TrainedDiffusion:
         """See `Synthesizer.load`."""
@@ -102,6 +104,11 @@ class Diffusion:
             threshold=s.threshold,
             provenance=self._context.provenance,
         )
+
+    def _step(self) -> int:
+        """How many steps of the first training take as long as one of the second, by the copies that each shows."""
+        s = self._settings
+        return max(1, round(s.batch * s.copies / (s.first_batch * s.first_copies))) if s.first_iterations else 1
 
     def _learn_from_simulator(self, seed: int, folder: Path, progress: Progress) -> Path:
         """The first training, and the checkpoint that it leaves."""

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from angioshare.patches.patchset import PatchSet
 from angioshare.patches.store import open_store
-from angioshare.progress import Progress
+from angioshare.progress import Progress, Weighted
 from angioshare.protocols import Context, EngineFactory, Schedule
 from angioshare.simulator.many import check_site
 from angioshare.synthesis.checkpoint import CHECKPOINT
@@ -63,8 +63,9 @@ class PretrainedWgan:
         return self._second.schedule()
 
     def work(self) -> int:
-        """See `Synthesizer.work`: subjects, then generator updates of both trainings."""
-        return self._settings.simulated_subjects + self._settings.first_iterations + self._second.work()
+        """See `Synthesizer.work`: subjects, then updates of the first training, then what the second takes."""
+        s = self._settings
+        return s.simulated_subjects + s.first_iterations + self._second.work() * self._update()
 
     def fit(
         self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress
@@ -84,7 +85,12 @@ class PretrainedWgan:
                 shutil.rmtree(before / "patches")
         else:
             progress.advance(steps=s.simulated_subjects + s.first_iterations)
-        self._second.fit(patches, engine, seed=seed, folder=folder, progress=progress, start=before / CHECKPOINT)
+        told = Weighted(progress, self._update())
+        self._second.fit(patches, engine, seed=seed, folder=folder, progress=told, start=before / CHECKPOINT)
+
+    def _update(self) -> int:
+        """How many updates of the first training take as long as one of the second, by the patches that each draws."""
+        return max(1, round(self._settings.batch / self._settings.first_batch))
 
     def _simulate(self, seed: int, path: Path, progress: Progress) -> None:
         """Cut patches of simulated subjects, if they do not stand there already."""

@@ -12,7 +12,7 @@ import torch.multiprocessing as multiprocessing
 from torch import distributed
 from watched import Counting, Spies, Stop, StopAfter
 
-from angioshare.config import SourceSettings
+from angioshare.config import SourceSettings, load_config
 from angioshare.errors import BudgetExceeded, DataError, SettingsError
 from angioshare.models.denoiser import Preconditioning, draw_by_heun, noise_levels
 from angioshare.patches.extract import PatchSettings
@@ -266,7 +266,7 @@ def test_the_first_training_reads_the_simulator_alone_and_is_kept(real, tmp_path
     synthesizer, progress = diffusion(first_iterations=4, iterations=1), Counting()
     spies = Spies(len(real))
     fit(synthesizer, real, tmp_path / "a", spies, progress=progress)
-    assert progress.steps == synthesizer.work() == 1 + 4 + 1
+    assert progress.steps == synthesizer.work() == 1 + 4 + 4  # 18 rows of the second for 5 of the first
     first = tmp_path / "a" / "simulated"
     learned = synthesizer.load(first, real)._network  # the average after the simulated patches
     assert all(torch.equal(a, b) for a, b in zip(spies.spy.weights[0], learned.parameters(), strict=True))
@@ -300,17 +300,24 @@ def test_the_first_training_has_its_own_settings():
 PAGE = Path(__file__).parents[3] / "docs" / "concepts" / "diffusion.md"
 
 
-def test_the_settings_of_the_page_can_be_built():
-    blocks = re.findall(r"(?:^    .*\n|^\n)+", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+def test_the_settings_and_presets_of_the_page_can_be_built():
+    page = PAGE.read_text(encoding="utf-8")
+    blocks = re.findall(r"(?:^    .*\n|^\n)+", page, re.MULTILINE)
     sources = [
         SourceSettings.model_validate(one)
         for block in blocks
         if "[[sources]]" in block
         for one in tomllib.loads(textwrap.dedent(block))["sources"]
     ]
-    assert len(sources) == 2
-    for source, size in zip(sources, (96, 32), strict=True):
-        build(source.synthesizer, source.settings, Context(patches=PatchSettings(size=size)))
+    assert len(sources) == 1
+    asked = [(source, PatchSettings()) for source in sources]
+    names = set(re.findall(r"--preset (\S+?)[`\s]", page))
+    assert len(names) == 2
+    for config in (load_config(preset=name) for name in names):
+        asked += [(source, config.patches) for source in config.sources if source.synthesizer == "diffusion"]
+    assert len(asked) == 3
+    for source, patches in asked:
+        build(source.synthesizer, source.settings, Context(patches=patches))
 
 
 def test_what_cannot_be_is_refused():

@@ -36,6 +36,14 @@ def test_real_patches_enter_the_second_training_alone_and_the_first_is_kept(real
     assert np.isfinite(pairs.image).all()
 
 
+def test_an_update_of_many_patches_counts_as_many_of_few():
+    context = Context(patches=PatchSettings(size=16, vessel=10, random=10))
+    many = PretrainedWgan(PretrainedWganSettings(**SETTINGS | {"batch": 50}), context)
+    assert many.work() == 1 + 3 + 2 * 10
+    few = PretrainedWgan(PretrainedWganSettings(**SETTINGS | {"first_batch": 500}), context)
+    assert few.work() == 1 + 3 + 2
+
+
 def test_the_first_training_has_its_own_batch_and_rates():
     first = PretrainedWganSettings(**SETTINGS).first()
     assert (first.iterations, first.batch, first.learning_rate, first.critic_updates) == (3, 5, 1e-3, 2)
