@@ -24,6 +24,7 @@ from angioshare.synthesis.diffusion_network import check_size, denoising_network
 from angioshare.synthesis.diffusion_rows import NoiseLevels
 from angioshare.synthesis.diffusion_sampling import TrainedDiffusion
 from angioshare.synthesis.diffusion_training import Course
+from angioshare.synthesis.paces import denoising, simulating
 from angioshare.synthesis.sampling import WEIGHTS
 from angioshare.synthesis.simulated import ProtocolSettings, simulated_store
 from angioshare.team import Team
@@ -77,7 +78,7 @@ class Diffusion:
     def work(self) -> int:
         """See `Synthesizer.work`: subjects, then steps of the first training, then what the second takes."""
         s = self._settings
-        first = s.simulated_subjects + s.first_iterations if s.first_iterations else 0
+        first = s.simulated_subjects * self._subject() + s.first_iterations if s.first_iterations else 0
         return first + s.iterations * self._step()
 
     def fit(
@@ -110,11 +111,17 @@ class Diffusion:
         s = self._settings
         return max(1, round(s.batch * s.copies / (s.first_batch * s.first_copies))) if s.first_iterations else 1
 
+    def _subject(self) -> int:
+        """How many steps of the first training take as long as one simulated subject."""
+        s = self._settings
+        step = denoising(s.first_batch * s.first_copies, self._context.patches.size, s.features)
+        return max(1, round(simulating(1) / step))
+
     def _learn_from_simulator(self, seed: int, folder: Path, progress: Progress) -> Path:
         """The first training, and the checkpoint that it leaves."""
         s = self._settings
         if (folder / WEIGHTS).exists():
-            progress.advance(steps=s.simulated_subjects + s.first_iterations)
+            progress.advance(steps=s.simulated_subjects * self._subject() + s.first_iterations)
             return folder / CHECKPOINT
         if Team().leads:
             self._simulate(seed, folder, progress)
@@ -126,8 +133,8 @@ class Diffusion:
     def _simulate(self, seed: int, folder: Path, progress: Progress) -> None:
         """Cut patches of simulated subjects, if they do not stand there already."""
         s, cut = self._settings, self._context.patches
-        path, count = folder / "patches", s.simulated_subjects
-        simulated_store(path, s.site, count, cut, seed=seed, progress=progress, known=s.known)
+        path, count, told = folder / "patches", s.simulated_subjects, Weighted(progress, self._subject())
+        simulated_store(path, s.site, count, cut, seed=seed, progress=told, known=s.known)
 
     def _network(self, seed: int) -> nn.Sequential:
         """F with its initial weights."""

@@ -15,6 +15,7 @@ from angioshare.progress import Progress, Weighted
 from angioshare.protocols import Context, EngineFactory, Schedule
 from angioshare.simulator.many import check_site
 from angioshare.synthesis.checkpoint import CHECKPOINT
+from angioshare.synthesis.paces import criticising, simulating
 from angioshare.synthesis.sampling import WEIGHTS, TrainedGenerator
 from angioshare.synthesis.simulated import ProtocolSettings, simulated_store
 from angioshare.synthesis.wgan import Wgan, WganSettings
@@ -65,7 +66,7 @@ class PretrainedWgan:
     def work(self) -> int:
         """See `Synthesizer.work`: subjects, then updates of the first training, then what the second takes."""
         s = self._settings
-        return s.simulated_subjects + s.first_iterations + self._second.work() * self._update()
+        return s.simulated_subjects * self._subject() + s.first_iterations + self._second.work() * self._update()
 
     def fit(
         self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress
@@ -84,9 +85,15 @@ class PretrainedWgan:
             if Team().leads:
                 shutil.rmtree(before / "patches")
         else:
-            progress.advance(steps=s.simulated_subjects + s.first_iterations)
+            progress.advance(steps=s.simulated_subjects * self._subject() + s.first_iterations)
         told = Weighted(progress, self._update())
         self._second.fit(patches, engine, seed=seed, folder=folder, progress=told, start=before / CHECKPOINT)
+
+    def _subject(self) -> int:
+        """How many updates of the first training take as long as one simulated subject."""
+        s = self._settings
+        update = criticising(s.critic_updates * s.first_batch, self._context.patches.size, s.features)
+        return max(1, round(simulating(1) / update))
 
     def _update(self) -> int:
         """How many updates of the first training take as long as one of the second, by the patches that each draws."""
@@ -95,7 +102,8 @@ class PretrainedWgan:
     def _simulate(self, seed: int, path: Path, progress: Progress) -> None:
         """Cut patches of simulated subjects, if they do not stand there already."""
         s, cut = self._settings, self._context.patches
-        simulated_store(path, s.site, s.simulated_subjects, cut, seed=seed, progress=progress, known=s.known)
+        told = Weighted(progress, self._subject())
+        simulated_store(path, s.site, s.simulated_subjects, cut, seed=seed, progress=told, known=s.known)
 
     def load(self, folder: Path, patches: PatchSet) -> TrainedGenerator:
         """See `Synthesizer.load`."""

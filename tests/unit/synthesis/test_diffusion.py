@@ -24,6 +24,7 @@ from angioshare.protocols import Context
 from angioshare.synthesis.diffusion import Diffusion, DiffusionSettings
 from angioshare.synthesis.diffusion_network import denoising_network, initialise, with_loss
 from angioshare.synthesis.diffusion_rows import NoiseLevels, as_data, noisy_rows, secret_normal, seeded_normal
+from angioshare.synthesis.paces import denoising, simulating
 from angioshare.synthesis.plain import PlainEngine
 from angioshare.synthesis.registry import build
 from angioshare.team import Team
@@ -266,7 +267,8 @@ def test_the_first_training_reads_the_simulator_alone_and_is_kept(real, tmp_path
     synthesizer, progress = diffusion(first_iterations=4, iterations=1), Counting()
     spies = Spies(len(real))
     fit(synthesizer, real, tmp_path / "a", spies, progress=progress)
-    assert progress.steps == synthesizer.work() == 1 + 4 + 4  # 18 rows of the second for 5 of the first
+    subject = round(simulating(1) / denoising(5, 16, 4))
+    assert progress.steps == synthesizer.work() == subject + 4 + 4  # 18 rows of the second for 5 of the first
     first = tmp_path / "a" / "simulated"
     learned = synthesizer.load(first, real)._network  # the average after the simulated patches
     assert all(torch.equal(a, b) for a, b in zip(spies.spy.weights[0], learned.parameters(), strict=True))

@@ -4,12 +4,18 @@ from watched import Counting, Spies
 
 from angioshare.patches.extract import PatchSettings
 from angioshare.protocols import Context
+from angioshare.synthesis.paces import criticising, simulating
 from angioshare.synthesis.pretrained import PretrainedWgan, PretrainedWganSettings
 
 SETTINGS = {
     "features": 2, "z": 4, "batch": 6, "critic_updates": 2, "iterations": 2, "site": "demo-1", "simulated_subjects": 1,
     "first_iterations": 3, "first_batch": 5, "first_learning_rate": 1e-3,
 }  # fmt: skip
+
+
+def subject(first_batch=5):
+    """What one simulated subject counts."""
+    return round(simulating(1) / criticising(2 * first_batch, 16, 2))
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +27,7 @@ def synthesizer():
 def test_real_patches_enter_the_second_training_alone_and_the_first_is_kept(real, tmp_path, synthesizer):
     spies, progress = Spies(len(real)), Counting()
     synthesizer.fit(real, spies, seed=1, folder=tmp_path, progress=progress)
-    assert progress.steps == synthesizer.work() == 1 + 3 + 2
+    assert progress.steps == synthesizer.work() == subject() + 3 + 2
     assert synthesizer.schedule().steps == 2 * 2
     assert spies.asked == (6, 0, 1)
     assert all(
@@ -39,9 +45,9 @@ def test_real_patches_enter_the_second_training_alone_and_the_first_is_kept(real
 def test_an_update_of_many_patches_counts_as_many_of_few():
     context = Context(patches=PatchSettings(size=16, vessel=10, random=10))
     many = PretrainedWgan(PretrainedWganSettings(**SETTINGS | {"batch": 50}), context)
-    assert many.work() == 1 + 3 + 2 * 10
+    assert many.work() == subject() + 3 + 2 * 10
     few = PretrainedWgan(PretrainedWganSettings(**SETTINGS | {"first_batch": 500}), context)
-    assert few.work() == 1 + 3 + 2
+    assert few.work() == subject(500) + 3 + 2
 
 
 def test_the_first_training_has_its_own_batch_and_rates():

@@ -1,13 +1,10 @@
 """How long a method takes until it is trained, from what was measured on two busy cores; roughly, and for one core."""
 
 from angioshare.stages.recommend.plans import Planned
-from angioshare.synthesis.paces import SIMULATED_S, WIDTH_POWER, learning, simulating
+from angioshare.synthesis.paces import SIMULATED_S, criticising, learning, simulating
 from angioshare.synthesis.readers import ReaderSettings
 from angioshare.synthesis.registry import synthesizer_class
 from angioshare.synthesis.steered import moving_of
-
-CRITIC_S = 0.01
-"""Seconds of one core for one drawn patch of 96 x 96, and one synthetic beside it, in a private critic of width 16."""
 
 
 def seconds(one: Planned) -> float | None:
@@ -30,8 +27,7 @@ def seconds(one: Planned) -> float | None:
     if one.source.synthesizer == "wgan-pretrained":
         patches += s.first_iterations * s.critic_updates * s.first_batch
         subjects = s.simulated_subjects
-    area = (one.size / 96) ** 2
-    return float(patches * CRITIC_S * area * (s.features / 16) ** WIDTH_POWER + subjects * SIMULATED_S)
+    return criticising(patches, one.size, s.features) + simulating(subjects)
 
 
 def in_seconds(steps: int, s: ReaderSettings, size: int) -> float:
