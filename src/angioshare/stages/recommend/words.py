@@ -64,7 +64,7 @@ def _cures(rows: Sequence[Row], known: Known) -> list[str]:
     short = [
         row
         for row in rows
-        if row.planned is not None and row.verdict in ("weak", "hopeless") and rule_of(row.method).measured
+        if row.planned is not None and row.verdict in ("weak", "hopeless") and rule_of(row.method).earned
     ]
     if rows[0].verdict == "good" or not short:
         return []
