@@ -98,7 +98,11 @@ RULES: dict[str, Rule] = {
     "feature-matching": Rule(
         good=1 / 8,
         hopeless=1 / 3,
-        why="One noisy mean of learnt features, which generated or simulated pairs are made to match.",
+        why=(
+            "One noisy mean of learnt features, which generated or simulated pairs are made to match. On the rendered "
+            "cohort of development (one run) it kept 0.76 of real training's Dice at epsilon 1 per subject, the "
+            "simulator alone 0.88."
+        ),
     ),
     "wgan-pretrained": Rule(
         good=0.003,
