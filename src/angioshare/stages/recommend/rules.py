@@ -95,8 +95,8 @@ RULES: dict[str, Rule] = {
         hopeless=1 / 3,
         why=(
             "Votes spread over many prototypes, so they bear less noise than the calibrated simulator's few numbers. "
-            "On the rendered cohort of development (12 subjects, 3 seeds) it kept 0.90 of real training's Dice at epsilon "
-            "1 per subject, and so did the simulator alone."
+            "On the rendered cohort of development (12 subjects, 3 seeds) it kept 0.90 of real training's Dice at "
+            "epsilon 1 per subject, and so did the simulator alone."
         ),
     ),
     "feature-matching": Rule(
