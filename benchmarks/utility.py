@@ -32,12 +32,14 @@ from angioshare.config import Config, SourceSettings, load_config, parse_config,
 from angioshare.errors import PrivacyError, SettingsError
 from angioshare.privacy.unit import PrivacyUnit
 from angioshare.protocols import Context
-from angioshare.rundir import read_json, write_json, write_text
+from angioshare.report.figures import png, svg
+from angioshare.rundir import atomic_path, read_json, write_json, write_text
 from angioshare.stages.train import plan_of
 from angioshare.study.gather import study_results
 from angioshare.synthesis.registry import SYNTHESIZERS, build
 from evidence import write_part
-from utility_table import RIVALS, collated, page, to_json
+from utility_picture import picture
+from utility_table import RIVALS, Table, collated, page, to_json
 
 PRESET = "kossen2022-small"
 """Widths and short-run settings of the published WGAN and of the U-Nets come from here."""
@@ -212,6 +214,13 @@ def epsilons(text: str) -> list[str]:
     return found
 
 
+def picture_file(text: str) -> Path:
+    """A file that can be drawn."""
+    if Path(text).suffix not in (".png", ".svg"):
+        raise argparse.ArgumentTypeError(f"{text!r} must end in .png or .svg")
+    return Path(text)
+
+
 def words(text: str) -> list[str]:
     """A list with commas."""
     return [part.strip() for part in text.split(",") if part.strip()]
@@ -245,7 +254,17 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--write", type=Path, help="page of which one part is written anew")
     parser.add_argument("--part", default="utility", help="which part of the page, default utility")
+    parser.add_argument("--picture", type=picture_file, help=".png or .svg: Dice against epsilon, of what is finished")
     return parser.parse_args(arguments)
+
+
+def draw(path: Path, table: Table) -> None:
+    """Draw the finished rows into a file."""
+    figure = picture(table)
+    if figure is None:
+        raise SystemExit(f"{path}: no private row is finished, so there is nothing to draw; run one first")
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(svg(figure) if path.suffix == ".svg" else png(figure))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -259,6 +278,8 @@ def main(arguments: list[str] | None = None) -> int:
     print(json.dumps(to_json(table), indent=1) if options.json else page(table))
     if options.write:
         write_part(options.write, options.part, page(table))
+    if options.picture:
+        draw(options.picture, table)
     return code
 
 

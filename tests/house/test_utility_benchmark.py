@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.collections import PathCollection
 from phantoms import phantom
 
 from angioshare.cohort.writer import write_bids_cohort
@@ -196,14 +197,15 @@ def test_one_command_does_what_is_missing_and_a_second_one_nothing_more(benchmar
     assert finished_work() == first
 
 
-def scored(name, by_seed):
+def scored(name, by_seed, unit=None, target=None):
     """A row with one site, a test subject, and a Dice for each seed."""
     from utility_table import Row
 
     dice = {"A": {(seed, "one"): value for seed, value in by_seed.items()}}
     return Row(
-        name=name, title=name, synthesizer=name, unit=None, target=None, epsilon=(0.0, 0.0), delta=None,
-        scores={"dice": dice}, frechet={}, minutes=(0.0, 0.0), memory_mb=None,
+        name=name, title=f"{name} ({unit}), epsilon {target:g}" if target else name, synthesizer=name, unit=unit,
+        target=target, epsilon=(0.0, 0.0), delta=None, scores={"dice": dice}, frechet={}, minutes=(0.0, 0.0),
+        memory_mb=None,
     )  # fmt: skip
 
 
@@ -228,6 +230,46 @@ def test_what_one_seed_says_is_called_that_beside_rows_of_more(benchmark):
     one, more = verdicts(Table(rows=rows, sites=["A"], statement="", refused={}, missing=[]))
     assert "one seed, so nothing is known of others" in one
     assert "one seed" not in more
+
+
+def test_the_picture_has_a_point_for_each_seed_at_its_epsilon_and_a_line_for_each_rival(benchmark):
+    from utility_picture import picture
+    from utility_table import Table
+
+    rows = [
+        scored("real", {1: 0.7, 2: 0.8}),
+        scored("wgan", {1: 0.3}),  # without privacy: neither a point nor a line
+        scored("taught-reader", {1: 0.6, 2: 0.62, 3: None}, "patch", 1.0),
+        scored("taught-reader", {1: 0.64}, "patch", 10.0),
+        scored("calibrated", {1: 0.5}, "subject", 1.0),
+    ]
+    figure = picture(Table(rows=rows, sites=["A"], statement="", refused={}, missing=[]))
+    clouds = [[one for one in axes.collections if isinstance(one, PathCollection)] for axes in figure.axes]
+    drawn = [[tuple(point) for cloud in found for point in cloud.get_offsets()] for found in clouds]
+    for found, seeds in zip(drawn, ([(0, 0.6), (0, 0.62), (1, 0.64)], [(0, 0.5)]), strict=True):
+        points = [(round(float(x)), round(float(y), 3)) for x, y in found]
+        assert sorted(points) == seeds
+    for axes in figure.axes:
+        assert [line.get_ydata()[0] for line in axes.lines if line.get_label() == "real"] == [0.75]
+        low, high = axes.get_ylim()
+        assert 0 < low < 0.5
+        assert 0.75 < high < 0.8
+        assert axes.get_ylabel() == "Dice (not from 0)"
+    assert [axes.get_title(loc="left") for axes in figure.axes] == [
+        "A: one patch protected",
+        "A: a whole subject protected",
+    ]
+    assert picture(Table(rows=rows[:2], sites=["A"], statement="", refused={}, missing=[])) is None
+
+
+@pytest.mark.parametrize("kind", ["png", "svg"])
+def test_a_picture_is_written_beside_the_table(benchmark, place, finished, kind):
+    file = place / f"utility.{kind}"
+    assert benchmark.main(arguments(place, "--collate", "--picture", str(file))) == 0
+    assert file.read_bytes().startswith(b"\x89PNG" if kind == "png" else b"<?xml")
+    with pytest.raises(SystemExit) as end:
+        benchmark.read_options(arguments(place, "--picture", "utility.gif"))
+    assert end.value.code == 2
 
 
 @pytest.mark.parametrize("wrong", ["0", "-1", "nan", "inf", "one"])
