@@ -36,7 +36,7 @@ format: $(READY) ## Format the code.
 	$(BIN)/ruff format src tests benchmarks
 	$(BIN)/ruff check --fix src tests benchmarks
 
-docs: $(READY)   ## Check that every link and example of the documentation holds.
+docs: $(READY)   ## Check links, anchors, sections and commands of the documentation.
 	$(BIN)/python -m pytest tests/house -k 'docs or readme'
 
 bench: $(READY)  ## Run the benchmarks; each prints ratios.

@@ -179,7 +179,7 @@ def test_a_benchmark_that_is_asked_to_end_ends_its_study(benchmark, place, monke
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(find_spec("snakemake") is None, reason="needs the extra: pip install 'angioshare[study]'")
+@pytest.mark.skipif(find_spec("snakemake") is None, reason="needs the extra: pip install -e '.[study]'")
 def test_one_command_does_what_is_missing_and_a_second_one_nothing_more(benchmark, place):
     out = ("--out", str(place / "whole"), "--methods", "wgan", "--epsilons", "inf")  # the methods take minutes
     flags = (*out, "--seeds", "1", "--jobs", "2", "--json")

@@ -15,7 +15,7 @@ from angioshare.privacy.planner import ledger_report
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(find_spec("snakemake") is None, reason="needs the extra: pip install 'angioshare[study]'"),
+    pytest.mark.skipif(find_spec("snakemake") is None, reason="needs the extra: pip install -e '.[study]'"),
 ]
 STEPS = 400
 PATIENCE_S = 600

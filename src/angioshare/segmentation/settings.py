@@ -53,7 +53,9 @@ class SegmentationSettings(Settings):
         (32, 64, 128, 256, 512), min_length=2, description="Width of each level of every U-Net, from fine to coarse."
     )
     learning_rates: tuple[float, ...] = Field(
-        (1e-4, 8e-5), min_length=1, description="Learning rates of Adam to try; above 0.001 the network may collapse."
+        (1e-4, 8e-5),
+        min_length=1,
+        description="Learning rates of Adam to try; from 0.001 on a training may die, and begins anew.",
     )
     dropouts: tuple[float, ...] = Field((0.0, 0.1), min_length=1, description="Dropout chances to try.")
     augmentations: tuple[bool, ...] = Field((False, True), min_length=1, description="With or without augmentation.")

@@ -75,7 +75,7 @@ def run_study(study: Study, *, jobs: int, profile: str, tell: Callable[[Standing
         KeyboardInterrupt: The user stopped it; running jobs were stopped too.
     """
     if find_spec("snakemake") is None:
-        raise SettingsError("a study needs Snakemake; install the extra: pip install 'angioshare[study]'")
+        raise SettingsError("a study needs Snakemake; install the extra: pip install -e '.[study]'")
     text = profile_text(profile)
     make_study(study)
     with controlled(study) as lock:

@@ -151,7 +151,7 @@ def _tree(file: Path) -> Any:
     try:
         import yaml
     except ImportError as error:
-        raise SettingsError(f"{file}: YAML needs the extra: pip install 'angioshare[study]'; or write TOML") from error
+        raise SettingsError(f"{file}: YAML needs the extra: pip install -e '.[study]'; or write TOML") from error
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:

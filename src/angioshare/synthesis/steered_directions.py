@@ -1,8 +1,8 @@
 """The few directions in which readers of simulated sites differ, and how far a cohort's readers lie along them.
 
-A reader that was trained a little further on one site's pairs has moved: its weights w_s differ from the common w_0 by
-a move d_s = w_s - w_0. Over many simulated sites, which are public, the moves have a mean m and around it a principal
-subspace P (k, D). A site's place is c = P (d - m), k numbers in place of D weights. Those are few enough to be released
+A reader that was trained a little further on one site's pairs has moved: it has gains and shifts d_s (`models.gains`),
+which begin at 0. Over many simulated sites, which are public, the moves have a mean m and around it a principal
+subspace P (k, D). A site's place is c = P (d - m), k numbers in place of D gains. Those are few enough to be released
 of a dozen people.
 """
 

@@ -24,5 +24,5 @@ def optional(module: str, what: str) -> Any:
         return import_module(module)
     except ImportError as error:
         raise SettingsError(
-            f"{what} need {module.partition('.')[0]} ({error}); install the extra: pip install 'angioshare[tracking]'"
+            f"{what} need {module.partition('.')[0]} ({error}); install the extra: pip install -e '.[tracking]'"
         ) from error
