@@ -11,8 +11,8 @@ come near the second, whatever their size. What a method can bear is its own aff
 - A calibrated simulator is told, of what tells simulated sites apart, 62 % at a noise of 1/4, 34 % at 1/2 and 13 % at 1
   (10 numbers, 240 simulated subjects, each judged by the others; docs/how-to/choose-a-method.md). A segmenter asks for
   more: by its Dice on one cohort, the release was not worth its epsilon at a noise of 0.31, nor at 0.12, against the
-  simulator alone (docs/results/utility-earlier.md). Less noise was not measured, but for patches, where there is hardly any: it
-  was worth it.
+  simulator alone (docs/results/utility-earlier.md). Less noise was not measured, but for patches, where there is hardly
+  any: it was worth it.
 - A network moves along millions of weights. The published one, with draws of 32 patches, learnt at 0.003 and below, and
   nothing at 0.01 and above (docs/results/tradeoff.md, noise 0.1 and 0.3). For the same network begun on the simulator
   these bounds are taken over. What they learn is another matter: where all were measured, U-Nets of the simulator alone
