@@ -46,6 +46,9 @@ class PrivacySettings(Settings):
     budget: float | None = Field(
         None, gt=0, description="Epsilon of all runs on the cohort, with no step that would pass it; None: no bound."
     )
+    keeps_plan: bool = Field(
+        False, description="No more steps than planned, whatever a kill has lost; with a target epsilon always so."
+    )
 
     @model_validator(mode="after")
     def _one_of_two(self) -> Self:

@@ -96,12 +96,14 @@ class Schedule:
         patches_per_unit: Patches read of a drawn subject; 1 if the unit is a patch.
         bounds_subjects: Whether a step on patches bounds what all patches of a subject do together. Where it does not,
             a subject's epsilon is infinity.
+        own_bound: Whether what a unit gives is made for a bound of 1, so that another one would only falsify it.
     """
 
     steps: int
     units: int
     patches_per_unit: int = 1
     bounds_subjects: bool = True
+    own_bound: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -180,7 +180,7 @@ def test_a_dry_run_writes_nothing_and_names_the_epsilon(place, settings_file, ca
 def test_stages_one_by_one_give_what_the_whole_gives(run, place, settings_file):
     out = place / "by-stage"
     call = ["run", str(place / "A"), str(out), "--second-site", str(place / "B"), "--config", str(settings_file)]
-    assert main([*call, "--resume", "--dry-run"]) == 0
+    assert main([*call, "--dry-run"]) == 0
     from angioshare.config import load_config
     from angioshare.stages.folder import make_folder, planned_run
 

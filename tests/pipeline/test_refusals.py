@@ -72,5 +72,95 @@ def test_privacy_cannot_be_claimed_for_copies_of_real_patches(place, settings_fi
         code = call(place, settings_file, "--set", f"sources.{source}.privacy={{noise_multiplier=1.0}}")
         assert code == 2
         assert "no private step" in capsys.readouterr().err
-        assert not (place / "run" / "public" / "synthetic" / source).exists()
-        shutil.rmtree(place / "run")
+        assert not (place / "run").exists()
+
+
+PRIVATE = "wgan-private"
+
+
+def unfinished(place, *names):
+    """As a kill leaves a run before the stage after its private training; its checkpoints stand."""
+    run = place / "run"
+    for name in names:
+        (run / "private" / "done" / "train" / f"{name}.json").unlink()
+        (run / "private" / "sources" / name / "statement.json").unlink()
+    return run
+
+
+def test_a_run_goes_on_under_its_own_ledger_alone(place, settings_file, monkeypatch, capsys):
+    assert call(place, settings_file) == 0
+    run, ledger = unfinished(place, PRIVATE), place / "A" / "derivatives" / "angioshare" / "ledger.jsonl"
+    shutil.move(ledger, place / "kept.jsonl")
+    monkeypatch.setenv("XDG_STATE_HOME", str(place / "another user"))
+    assert main(["train", str(run)]) == 4
+    assert "is not there" in capsys.readouterr().err
+    assert not ledger.exists()
+    assert main(["run", str(place / "A"), str(place / "other"), "--config", str(settings_file)]) == 0
+    assert main(["train", str(run)]) == 4
+    assert "is another one" in capsys.readouterr().err
+    shutil.move(place / "kept.jsonl", ledger)
+    monkeypatch.setenv("XDG_STATE_HOME", str(place / "state"))
+    assert main(["train", str(run)]) == 0
+
+
+@pytest.mark.parametrize(("finished", "says"), [(True, "never charged for"), (False, "trained for 8 private steps")])
+def test_a_training_that_the_ledger_knows_nothing_of_is_refused(
+    place, settings_file, monkeypatch, capsys, finished, says
+):
+    assert call(place, settings_file) == 0
+    run = unfinished(place, PRIVATE)
+    (run / "private" / "ledger.json").unlink()  # earlier versions wrote none
+    (place / "A" / "derivatives" / "angioshare" / "ledger.jsonl").unlink()
+    monkeypatch.setenv("XDG_STATE_HOME", str(place / "another user"))
+    if finished:  # whatever finds its result there needs no engine
+        monkeypatch.setattr("angioshare.synthesis.wgan.Wgan.fit", lambda *_, **__: None)
+    assert main(["train", str(run)]) == 4
+    assert says in capsys.readouterr().err
+    assert not (run / "private" / "sources" / PRIVATE / "statement.json").exists()
+
+
+def test_changed_settings_of_a_run_are_refused(place, settings_file, capsys):
+    assert call(place, settings_file) == 0
+    file = place / "run" / "config.toml"
+    file.write_text(file.read_text().replace("noise_multiplier = 1.0", "noise_multiplier = 9.0"))
+    for command in (["run", str(place / "A"), str(place / "run"), "--resume"], ["train", str(place / "run")]):
+        assert main(command) == 2
+        assert "was changed since the run began" in capsys.readouterr().err
+
+
+def test_resume_takes_up_the_named_run_and_no_other(place, settings_file, cohorts, capsys):
+    resumed = ["run", str(place / "A"), str(place / "run"), "--resume", "--dry-run"]
+    assert main(resumed) == 2  # a typing error must not begin a run that spends
+    assert "run.json is missing" in capsys.readouterr().err
+    assert call(place, settings_file) == 0
+    assert main(resumed) == 0
+    second = ["--second-site", str(cohorts / "B")]
+    for wrong in ([*second], ["--ledger", str(place / "other.jsonl")]):
+        assert main([*resumed, *wrong]) == 2
+        assert f"was begun with {wrong[0]}" in capsys.readouterr().err
+    assert main(["run", str(cohorts / "B"), *resumed[2:]]) == 2
+    assert "was begun with COHORT" in capsys.readouterr().err
+
+
+def test_a_statement_does_not_tell_how_many_patches_labels_gave(place, settings_file):
+    from angioshare.config import load_config
+    from angioshare.patches.store import read_manifest
+    from angioshare.progress import SilentProgress
+    from angioshare.stages.folder import make_folder, planned_run
+    from angioshare.stages.prepare import prepare
+    from angioshare.stages.train import outlook_of_source
+
+    more = ["patches.allow_fewer=true", "patches.vessel=2000"]
+    run = planned_run(place / "few", load_config(file=settings_file, changes=more), place / "A", state=place / "state")
+    before = outlook_of_source(run, PRIVATE)["statement"]
+    prepare(make_folder(run), SilentProgress())
+    manifest = read_manifest(run.private / "patches")
+    assert manifest["count"] < len(manifest["subjects"]) * run.config.patches.per_subject
+    assert outlook_of_source(run, PRIVATE)["statement"] == before
+
+
+def test_a_clip_norm_that_would_falsify_a_release_is_refused_before_anything_is_made(place, settings_file, capsys):
+    source = ["--set", "sources.wgan-private.synthesizer='calibrated'", "--set", "sources.wgan-private.settings={}"]
+    assert call(place, settings_file, *source, "--set", "sources.wgan-private.privacy.clip_norm=0.1") == 2
+    assert "bounds what each unit gives to 1 itself" in capsys.readouterr().err
+    assert not (place / "run").exists()

@@ -1,6 +1,7 @@
 """The one-shot mean: sensitivity, noise, charge."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,6 +106,29 @@ def test_the_mean_is_divided_by_the_public_number(one_shot, ledger):
     assert private_mean(vectors, made, ledger, "r").mean == pytest.approx([0.5, 0.0], abs=1e-4)
 
 
+def over_those_that_are_there(vectors, plan, ledger, run):
+    """Divides by how many vectors there are, which labels may tell."""
+    release = private_mean(vectors, plan, ledger, run)
+    return replace(release, mean=release.mean * plan.n_units / len(vectors))
+
+
+def check_patches_that_are_not_there_count_as_zero(one_shot, ledger, release):
+    made = one_shot(unit="patch", n_units=40, noise_multiplier=1e-6)
+    found = release(np.tile([0.5, 0.0], (10, 1)), made, ledger, "r")
+    assert found.mean == pytest.approx([0.125, 0.0], abs=1e-4)
+    assert found.noise_std == made.noise_std / 40
+
+
+def test_patches_that_are_not_there_count_as_zero(one_shot, ledger):
+    check_patches_that_are_not_there_count_as_zero(one_shot, ledger, private_mean)
+
+
+@pytest.mark.parametrize("mutant", [over_those_that_are_there])
+def test_check_of_patches_that_are_not_there_catches(one_shot, ledger, mutant):
+    with pytest.raises(AssertionError):
+        check_patches_that_are_not_there_count_as_zero(one_shot, ledger, mutant)
+
+
 def charged_afterwards(vectors, plan, ledger, run, *, noise):
     """Noises first, and charges what it has done."""
 
@@ -170,6 +194,8 @@ def test_a_plan_of_another_mechanism_is_refused_uncharged(one_shot, ledger, chan
 def test_other_numbers_of_vectors_and_a_spent_budget_are_refused_uncharged(one_shot, ledger):
     with pytest.raises(PrivacyError, match="n_units=4"):
         private_mean(np.zeros((3, 2)), one_shot(), ledger, "r")
+    with pytest.raises(PrivacyError, match="n_units=40"):
+        private_mean(np.zeros((41, 2)), one_shot(unit="patch", n_units=40), ledger, "r")
     with pytest.raises(BudgetExceeded, match="epsilon_budget"):
         private_mean(np.zeros((4, 2)), one_shot(epsilon_budget=0.1), ledger, "r")
     assert ledger.spends() == []

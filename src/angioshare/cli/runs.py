@@ -67,10 +67,11 @@ def run(
         raise SettingsError(
             "--epsilon, --unit and --delta choose a method; --preset and --config have one: give either"
         )
-    if resume and (out / "run.json").exists():
+    if resume:
         if preset or config or changes or known or any(budget):
             raise SettingsError(f"--resume takes the settings of {out}; leave what chooses settings out")
         this = open_run(out, state=state_folder())
+        _check_same(this, cohort, second_site or [], ledger)
         if device not in (None, this.config.device):
             raise SettingsError(f"--device {device}: {out} was begun on {this.config.device}; leave --device out")
     else:
@@ -84,6 +85,25 @@ def run(
         return
     pipeline(make_folder(this), progress())
     _answer_run(this, as_json)
+
+
+def _check_same(this: "Run", cohort: Path, second_sites: list[Path], ledger: Path | None) -> None:
+    """Refuse to go on with a run on something else than what is named."""
+    sites = tuple(site.resolve() for site in second_sites)
+    for what, given, held in (
+        ("COHORT", cohort.resolve(), this.cohort),
+        ("--ledger", ledger.resolve() if ledger else this.ledger, this.ledger),
+        ("--second-site", sites or this.second_sites, this.second_sites),
+    ):
+        if given != held:
+            raise SettingsError(
+                f"--resume: {this.root} was begun with {what} {_shown(held)}, not {_shown(given)}; name that, or begin "
+                "another folder"
+            )
+
+
+def _shown(given: Path | tuple[Path, ...] | None) -> str:
+    return ", ".join(map(str, given if isinstance(given, tuple) else (given,))) if given else "none"
 
 
 def _settings(

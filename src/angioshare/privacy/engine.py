@@ -57,6 +57,8 @@ class PrivateEngine:
         most_rows: So many rows go through the critic at once.
         rows_per_patch: For unit patch, how many rows show each drawn patch, >= 1, for example under several noise
             levels. Public. A patch's gradient is then the mean over its rows, clipped once, as a subject's is.
+        present: How many units are there, at most the plan's, which is a public bound; None takes that. As private as
+            who they are: it is drawn from and goes nowhere else.
         team: Processes that share the training; None finds them. Only the leader has a ledger, draws and noises.
         released: What the statement speaks of.
 
@@ -81,6 +83,7 @@ class PrivateEngine:
         selector: PoissonSelector | None = None,
         most_rows: int = 256,
         rows_per_patch: int = 1,
+        present: int | None = None,
         team: Team | None = None,
         released: tuple[str, ...] = ("the trained synthesizer and all that it draws",),
     ) -> None:
@@ -94,8 +97,11 @@ class PrivateEngine:
         usual_units = (2 if synthetic_rows else 1) * plan.expected_units
         self._clipped = ClippedGradients(critic, plan.clip_norm, most_rows, usual_rows, usual_units)
         self._noise = noise if noise is not None else GaussianNoise()
-        self._selector = selector or PoissonSelector(plan.n_units, plan.sampling_probability)
-        if (self._selector.n_units, self._selector.probability) != (plan.n_units, plan.sampling_probability):
+        there = plan.n_units if present is None else present
+        if there > plan.n_units:
+            raise PrivacyError(f"more units are there than n_units={plan.n_units}, which the plan gives as their bound")
+        self._selector = selector or PoissonSelector(there, plan.sampling_probability)
+        if (self._selector.n_units, self._selector.probability) != (there, plan.sampling_probability):
             raise PrivacyError(
                 f"selector draws from {self._selector.n_units} units with probability {self._selector.probability}, "
                 f"but the plan says {plan.n_units} and {plan.sampling_probability}; make it from the plan"

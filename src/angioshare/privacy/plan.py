@@ -29,7 +29,8 @@ class PrivacyPlan:
         unit: What is drawn, clipped and protected first: `"patch"` or `"subject"`.
         n_subjects: How many subjects the private data set holds, >= 1.
         patches_per_subject: The most patches that any subject has, >= 1.
-        n_units: How many units: the number of patches or of subjects.
+        n_units: How many units there are at most: subjects times their most patches, or the number of subjects. How
+            many patches there are in truth follows from labels, so nothing public may be calculated from that.
         sampling_probability: Chance q that a unit enters a step, in (0, 1].
         noise_multiplier: sigma, noise standard deviation over clip norm, > 0.
         clip_norm: C, bound on the L2 norm of one unit's gradient, > 0.

@@ -69,18 +69,18 @@ def private_mean(
     """Release the mean of one vector per unit, once.
 
     Args:
-        vectors: One row for each unit of the plan, shape (n_units, d).
+        vectors: One row for each unit that is there, shape (n, d), n at most n_units; for unit subject, n_units.
         plan: One step, sampling probability 1; noise multiplier and clip norm C.
         ledger: The cohort's ledger, open.
         run: Name of the run in the ledger.
         noise: Source of noise; None makes a fresh one from the operating system.
 
     Returns:
-        (sum of bounded rows + noise of standard deviation sigma C) / n_units.
+        (sum of bounded rows + noise of standard deviation sigma C) / n_units. Units that are not there count as zero.
 
     Raises:
         SettingsError: The plan has more than one step, or samples.
-        PrivacyError: The rows are not one for each unit.
+        PrivacyError: There are more rows than units, or not one for each subject.
         BudgetExceeded: The cohort's budget has no room for it, or the plan keeps its target and this run was charged
             for a release before.
         LedgerError: It could not be charged on disk; then nothing was released.
@@ -97,8 +97,8 @@ def private_mean(
             f"steps={plan.steps}, sampling_probability={plan.sampling_probability}: one release is one step in which "
             "everybody takes part; plan it with steps=1 and sampling_probability=1"
         )
-    if len(vectors) != plan.n_units:
-        raise PrivacyError(f"{len(vectors)} vectors for n_units={plan.n_units}; give one for each unit of the plan")
+    if len(vectors) > plan.n_units or (plan.unit == "subject" and len(vectors) < plan.n_units):
+        raise PrivacyError(f"vectors do not fit n_units={plan.n_units}; give one for each {plan.unit}")
     budget = plan.epsilon_budget
     source = noise if noise is not None else GaussianNoise()
     with ledger.turn():

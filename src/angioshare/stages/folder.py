@@ -1,5 +1,6 @@
 """Run folders: planned, made, opened again; two runs are never mixed in one."""
 
+import hashlib
 import platform
 import secrets
 from collections.abc import Sequence
@@ -102,9 +103,15 @@ def _write_identity(run: Run) -> None:
             "cohort": str(run.cohort),
             "second_sites": [str(site) for site in run.second_sites],
             "ledger": str(run.ledger) if run.ledger else "",
+            "settings": digest_of(to_toml(run.config)),
         },
         private=True,
     )
+
+
+def digest_of(settings: str) -> str:
+    """Names the text of a settings file."""
+    return hashlib.sha256(settings.encode()).hexdigest()
 
 
 def _same(new: Run, old: Run) -> None:
@@ -125,12 +132,18 @@ def open_run(root: Path, *, state: Path) -> Run:
     """Open a run folder.
 
     Raises:
-        SettingsError: It is none.
+        SettingsError: It is none, or its settings were changed: what was trained without noise would be taken for what
+            was trained with it.
     """
     if not (root / "run.json").exists():
         raise SettingsError(f"{root} is no run folder (run.json is missing); make one with `angioshare run COHORT OUT`")
     identity = read_json(root / "run.json")
     text = (root / "config.toml").read_text(encoding="utf-8")
+    if identity.get("settings", digest_of(text)) != digest_of(text):  # earlier versions wrote no digest
+        raise SettingsError(
+            f"{root / 'config.toml'} was changed since the run began, and what is finished was made with other "
+            "settings; bring it back, or begin anew in another folder"
+        )
     return Run(
         root,
         parse_config(text, name=str(root / "config.toml")),

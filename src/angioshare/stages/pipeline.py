@@ -10,7 +10,7 @@ from angioshare.stages.report import report
 from angioshare.stages.run import STAGES, Run
 from angioshare.stages.sample import sample
 from angioshare.stages.segment import segment
-from angioshare.stages.train import outlook_of_source, synthesizer_of, train
+from angioshare.stages.train import check_fits, outlook_of_source, synthesizer_of, train
 
 STAGE_FUNCTIONS: dict[str, Callable[[Run, Progress], None]] = {
     "prepare": prepare,
@@ -26,10 +26,12 @@ def check_sources(run: Run) -> None:
     """Look at the settings of every source, whether the run's folder stands or not.
 
     Raises:
-        SettingsError: A source's settings are wrong.
+        SettingsError: A source's settings are wrong, or its privacy settings do not fit it.
     """
     for source in run.config.sources:
-        synthesizer_of(run, source)
+        schedule = synthesizer_of(run, source).schedule()
+        if source.privacy is not None:
+            check_fits(source.privacy, schedule)
 
 
 def pipeline(run: Run, progress: Progress) -> None:

@@ -4,18 +4,21 @@ from pathlib import Path
 
 from angioshare.cohort.cohort import Cohort, open_cohort
 from angioshare.cohort.fingerprint import fingerprint
-from angioshare.errors import SettingsError
+from angioshare.errors import LedgerError, SettingsError
 from angioshare.privacy.calibration import auto_delta
 from angioshare.privacy.chain import spent
 from angioshare.privacy.ledger import Ledger, read_lines
 from angioshare.privacy.registry import BESIDE, Registry
 from angioshare.privacy.statements import deltas_for, state
 from angioshare.privacy.unit import PrivacyStatement
-from angioshare.rundir import read_json
+from angioshare.rundir import read_json, write_json
 from angioshare.stages.run import Run
 
 SCANS = "scans.json"
 """Digests of the cohort's scans, on the private side of a run."""
+
+ACCOUNT = "ledger.json"
+"""Id of the ledger that a run is charged in, on its private side; another one knows nothing of these charges."""
 
 DIGEST_KEY = b"angioshare scan digest, keyed anew by each ledger"
 """Makes digests comparable between runs; a ledger stores none of them, only fingerprints under its own salt."""
@@ -33,13 +36,40 @@ def open_ledger(run: Run) -> Ledger:
     cohort may be simulated, spent on and deleted again and again.
 
     Raises:
-        LedgerError: It is in use, edited, of another cohort, or not the only one of these subjects.
+        LedgerError: It is in use, edited, of another cohort, not the only one of these subjects, or not the one that
+            this run was charged in before.
+
+    Guarantees:
+        A run that was charged once is charged in the same ledger ever after. Another one, begun on another machine or
+        by another user, knows nothing of what its checkpoints and releases have cost.
     """
     scans = read_json(run.private / SCANS)
     registry = Registry(run.state)
     path = registry.locate(run.cohort, scans, run.ledger)
     simulated = open_cohort(run.cohort).simulated
-    return Ledger.open(path, subjects=scans, registry=None if simulated else registry)
+    bound = _account(run)
+    if bound and not path.exists():
+        raise LedgerError(_other_ledger(run, path, "is not there"))
+    ledger = Ledger.open(path, subjects=scans, registry=None if simulated else registry)
+    if not bound:
+        write_json(run.private / ACCOUNT, {"ledger": ledger.id}, private=True)  # before anything is charged in it
+    elif ledger.id != bound:
+        ledger.close()
+        raise LedgerError(_other_ledger(run, path, "is another one"))
+    return ledger
+
+
+def _account(run: Run) -> str:
+    """Id of the ledger that the run is charged in; empty before it was charged in any."""
+    path = run.private / ACCOUNT
+    return str(read_json(path)["ledger"]) if path.exists() else ""
+
+
+def _other_ledger(run: Run, path: Path, what: str) -> str:
+    return (
+        f"{run.root} was charged in a ledger, and {path} {what}: what its trainings have cost would be counted "
+        "nowhere; bring that ledger back to this place, or begin anew in another folder"
+    )
 
 
 def find_ledger(place: Path, state: Path) -> Path:
@@ -72,5 +102,8 @@ def cohort_statement(run: Run) -> PrivacyStatement | None:
     patches = run.config.patches.per_subject * len(scans)
     given = [privacy.delta for privacy in private if privacy.delta is not None] or [auto_delta(patches)]
     deltas = deltas_for(given, patches=patches, subjects=len(scans))
-    lines = read_lines(Registry(run.state).locate(run.cohort, scans, run.ledger))
+    path = Registry(run.state).locate(run.cohort, scans, run.ledger)
+    lines = read_lines(path)
+    if lines and _account(run) not in ("", (lines[0].value or {}).get("ledger")):
+        raise LedgerError(_other_ledger(run, path, "is another one"))
     return state(spent(lines), deltas, ("everything that was made from this cohort",))

@@ -13,7 +13,7 @@ from torch import nn
 from angioshare.cohort.cohort import open_cohort
 from angioshare.cohort.split import make_split
 from angioshare.config import PrivacySettings, SourceSettings
-from angioshare.errors import SettingsError
+from angioshare.errors import LedgerError, SettingsError
 from angioshare.heap import keep_freed_memory
 from angioshare.patches.patchset import PatchSet
 from angioshare.patches.store import open_store, read_manifest
@@ -82,7 +82,8 @@ def _follow(run: Run, source: SourceSettings) -> None:
     synthesizer, patches = synthesizer_of(run, source), open_store(run.private / "patches")
     engines = None
     if source.privacy is not None:
-        engines = _Engines(_plan(run, source.privacy, synthesizer.schedule()), None, f"{run.id}/{source.name}")
+        plan = _plan(run, source.privacy, synthesizer.schedule())
+        engines = _Engines(plan, None, f"{run.id}/{source.name}", _present(plan, patches))
     synthesizer.fit(patches, engines, seed=source.seed, folder=run.source(source.name), progress=SilentProgress())
 
 
@@ -109,12 +110,12 @@ def plan_of(
     Args:
         privacy: Its settings.
         schedule: What the synthesizer says of itself.
-        patches: Training patches.
+        patches: Training patches, at most; a public number.
         subjects: Training subjects.
         patches_per_subject: The most that one subject may hold, a public number.
 
     Raises:
-        SettingsError: The synthesizer takes no private step, so a privacy setting would promise what does not happen.
+        SettingsError: See `check_fits`.
 
     Example:
         >>> schedule = Schedule(steps=1281 * 5, units=32)
@@ -123,10 +124,7 @@ def plan_of(
         >>> plan.expected_units, plan.steps
         (32.0, 6405)
     """
-    if schedule.steps == 0:
-        raise SettingsError(
-            "privacy is set for a synthesizer that has no private step; leave privacy out of this source"
-        )
+    check_fits(privacy, schedule)
     units = patches if privacy.unit == "patch" else subjects
     delta = privacy.delta or auto_delta(units)
     event = StepEvent(
@@ -148,8 +146,26 @@ def plan_of(
         steps=schedule.steps,
         delta=delta,
         epsilon_budget=privacy.budget,
-        keeps_target=privacy.epsilon is not None,
+        keeps_target=privacy.epsilon is not None or privacy.keeps_plan,
     )
+
+
+def check_fits(privacy: PrivacySettings, schedule: Schedule) -> None:
+    """Refuse privacy settings that a synthesizer cannot keep.
+
+    Raises:
+        SettingsError: It takes no private step, so that they would promise what does not happen; or it bounds units
+            itself, so that a clip norm would cut what it takes for whole.
+    """
+    if schedule.steps == 0:
+        raise SettingsError(
+            "privacy is set for a synthesizer that has no private step; leave privacy out of this source"
+        )
+    if schedule.own_bound and privacy.clip_norm != 1:
+        raise SettingsError(
+            f"privacy.clip_norm={privacy.clip_norm:g}: this synthesizer bounds what each unit gives to 1 itself; leave "
+            "clip_norm out"
+        )
 
 
 def foreseen(plan: PrivacyPlan, schedule: Schedule) -> Spend:
@@ -207,12 +223,20 @@ def _plan(run: Run, privacy: PrivacySettings, schedule: Schedule) -> PrivacyPlan
 
 
 def training_size(run: Run) -> tuple[int, int]:
-    """Training subjects and their patches; before `prepare` as the settings foresee it."""
+    """Training subjects, and how many patches they have at most: public numbers.
+
+    How many they have in truth may follow from their labels (`patches.allow_fewer`), and no delta, draw or divisor may.
+    """
     if run.finished("prepare", "cohort"):
-        manifest = read_manifest(run.private / "patches")
-        return len(manifest["subjects"]), manifest["count"]
-    subjects = len(make_split(open_cohort(run.cohort).ids, run.config.split).train)
+        subjects = len(read_manifest(run.private / "patches")["subjects"])
+    else:
+        subjects = len(make_split(open_cohort(run.cohort).ids, run.config.split).train)
     return subjects, subjects * run.config.patches.per_subject
+
+
+def _present(plan: PrivacyPlan, patches: PatchSet) -> int:
+    """How many of the plan's units are there: private where the unit is a patch."""
+    return len(patches) if plan.unit == "patch" else plan.n_units
 
 
 def _train(run: Run, source: SourceSettings, progress: Progress) -> list[Record]:
@@ -247,10 +271,16 @@ def _train_privately(
     plan = _plan(run, source.privacy, synthesizer.schedule())
     name = f"{run.id}/{source.name}"
     with open_ledger(run) as ledger:
-        factory = _Engines(plan, ledger, name)
+        factory = _Engines(plan, ledger, name, _present(plan, patches))
         synthesizer.fit(patches, factory, seed=source.seed, folder=run.source(source.name), progress=progress)
         # From the ledger, not from the plan: what a killed attempt spent counts too.
-        return state(ledger.spent_by(name), plan.deltas, (f"synthetic pairs of {source.shown}",), plan.relation)
+        spent = ledger.spent_by(name)
+        if not spent:
+            raise LedgerError(
+                f"{run.source(source.name)} holds a training that {ledger.path} was never charged for, so no epsilon "
+                "can be stated; bring back the ledger that was, or begin anew in another folder"
+            )
+        return state(spent, plan.deltas, (f"synthetic pairs of {source.shown}",), plan.relation)
 
 
 def rehearse(run: Run, source: SourceSettings, made_up: PatchSet, *, folder: Path, progress: Progress) -> None:
@@ -269,7 +299,7 @@ def rehearse(run: Run, source: SourceSettings, made_up: PatchSet, *, folder: Pat
         return
     plan = _plan(run, source.privacy, synthesizer.schedule())
     with Ledger.open(folder / "ledger.jsonl", subjects=dict.fromkeys(made_up.subjects, "")) as ledger:
-        engines = _Engines(plan, ledger, "rehearsal")
+        engines = _Engines(plan, ledger, "rehearsal", _present(plan, made_up))
         synthesizer.fit(made_up, engines, seed=source.seed, folder=folder, progress=progress)
 
 
@@ -280,8 +310,10 @@ class _Engines:
     plan: PrivacyPlan
     ledger: Ledger | None
     name: str
+    present: int
 
     def __call__(self, critic: nn.Module, synthetic: int, steps_done: int, rows_per_patch: int = 1) -> CriticEngine:
+        self._check_charged(steps_done)
         return PrivateEngine(
             plan=self.plan,
             critic=critic,
@@ -290,6 +322,7 @@ class _Engines:
             run=self.name,
             steps=self.plan.steps - steps_done,
             rows_per_patch=rows_per_patch,
+            present=self.present,
         )
 
     def mean(self, vectors: FloatArray) -> Release:
@@ -298,6 +331,7 @@ class _Engines:
 
     def votes(self, teachers: int, queries: int, steps_done: int) -> VoteEngine:
         assert self.ledger is not None, "the leader alone releases"
+        self._check_charged(steps_done)
         return NoisyVotes(
             plan=self.plan,
             teachers=teachers,
@@ -306,6 +340,17 @@ class _Engines:
             run=self.name,
             steps=self.plan.steps - steps_done,
         )
+
+    def _check_charged(self, steps_done: int) -> None:
+        """Refuse to go on with a checkpoint of more steps than the ledger was charged for."""
+        if self.ledger is None:
+            return
+        charged = sum(spend.steps for spend in self.ledger.spent_by(self.name))
+        if charged < steps_done:
+            raise LedgerError(
+                f"the checkpoint of {self.name} was trained for {steps_done} private steps, and {self.ledger.path} was "
+                f"charged for {charged}; bring back the ledger that was, or begin anew in another folder"
+            )
 
 
 def _unprotected_or_public(source: SourceSettings) -> PrivacyStatement:

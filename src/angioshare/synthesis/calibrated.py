@@ -109,7 +109,7 @@ class Calibrated:
         """See `Synthesizer.schedule`: one release, in which everybody takes part."""
         subject = self._context.unit == "subject"
         per_unit = self._context.patches.per_subject if subject else 1
-        return Schedule(steps=1, units=EVERY_UNIT, patches_per_unit=per_unit)
+        return Schedule(steps=1, units=EVERY_UNIT, patches_per_unit=per_unit, own_bound=True)
 
     def work(self) -> int:
         """See `Synthesizer.work`: simulated subjects."""
@@ -193,6 +193,11 @@ class Calibrated:
         found = open_store(pool)
         if len(found.subjects) != len(shares):
             raise DataError(f"{pool} holds {len(found.subjects)} subjects of another run, not {len(shares)}; delete it")
+        if not len(found):
+            raise DataError(
+                f"none of {len(shares)} simulated subjects has a place for a patch; begin anew in another folder, with "
+                "more subjects or a larger extent"
+            )
         return found
 
     def _few_patches(self) -> PatchSettings:

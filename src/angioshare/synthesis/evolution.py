@@ -84,9 +84,8 @@ class Evolution:
 
     def schedule(self) -> Schedule:
         """See `Synthesizer.schedule`: one release a round, in which everybody takes part."""
-        return Schedule(
-            steps=self._settings.rounds, units=EVERY_UNIT, patches_per_unit=self._context.patches.per_subject
-        )
+        per_unit = self._context.patches.per_subject
+        return Schedule(steps=self._settings.rounds, units=EVERY_UNIT, patches_per_unit=per_unit, own_bound=True)
 
     def work(self) -> int:
         """See `Synthesizer.work`: simulated subjects."""

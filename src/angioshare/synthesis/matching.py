@@ -22,6 +22,7 @@ from safetensors.torch import load_file as load_weights
 from torch import nn
 
 from angioshare.errors import DataError, SettingsError
+from angioshare.models.generator import doublings
 from angioshare.patches.patchset import PatchSet
 from angioshare.patches.store import open_store, write_patchset
 from angioshare.privacy.release import Release
@@ -78,12 +79,14 @@ class FeatureMatching:
     learns_from = "a public simulator matched to a few learnt features of the training subjects"
 
     def __init__(self, settings: MatchingSettings, context: Context) -> None:
-        """Refuse an unknown prior, and more numbers than lessons can teach."""
+        """Refuse an unknown prior, more numbers than lessons can teach, and patches that no generator makes."""
         if settings.numbers >= settings.lessons or settings.products > settings.numbers:
             raise SettingsError(
                 f"numbers={settings.numbers} must be below lessons={settings.lessons}, and products="
                 f"{settings.products} at most numbers; simulate more lessons or release less"
             )
+        if settings.draws == "generator":
+            doublings(context.patches.size)
         self._settings, self._context = settings, context
         self._prior = prior_of(settings.prior, settings.known)
 
@@ -91,7 +94,7 @@ class FeatureMatching:
         """See `Synthesizer.schedule`: one release, in which everybody takes part."""
         subject = self._context.unit == "subject"
         per_unit = self._context.patches.per_subject if subject else 1
-        return Schedule(steps=1, units=EVERY_UNIT, patches_per_unit=per_unit)
+        return Schedule(steps=1, units=EVERY_UNIT, patches_per_unit=per_unit, own_bound=True)
 
     def work(self) -> int:
         """See `Synthesizer.work`: simulated subjects, then updates of both networks."""

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from angioshare.models.critic import convolution_critic
 from angioshare.models.ema import MovingAverage
-from angioshare.models.generator import initialise, transposed_generator
+from angioshare.models.generator import doublings, initialise, transposed_generator
 from angioshare.patches.patchset import PatchSet
 from angioshare.progress import Progress
 from angioshare.protocols import EVERY_UNIT, Context, EngineFactory, Schedule, VoteEngine
@@ -63,6 +63,8 @@ class PateGan:
     Settings = PateGanSettings
 
     def __init__(self, settings: PateGanSettings, context: Context) -> None:
+        """Refuse patches that no generator makes, before anything is charged."""
+        doublings(context.patches.size)
         self._settings, self._context, self._device = settings, context, torch.device(context.device)
 
     def schedule(self) -> Schedule:
@@ -72,7 +74,7 @@ class PateGan:
         """
         s, dealt = self._settings, self._context.unit
         steps = s.iterations * s.student_updates
-        return Schedule(steps=steps, units=EVERY_UNIT, bounds_subjects=dealt == "subject")
+        return Schedule(steps=steps, units=EVERY_UNIT, bounds_subjects=dealt == "subject", own_bound=True)
 
     def work(self) -> int:
         """See `Synthesizer.work`: generator updates."""

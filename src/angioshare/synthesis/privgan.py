@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from angioshare.errors import SettingsError
+from angioshare.models.generator import doublings
 from angioshare.patches.patchset import PatchSet
 from angioshare.progress import Progress
 from angioshare.protocols import Context, EngineFactory, Schedule
@@ -65,6 +66,8 @@ class PrivGan:
     Settings = PrivGanSettings
 
     def __init__(self, settings: PrivGanSettings, context: Context) -> None:
+        """Refuse patches that no generator makes."""
+        doublings(context.patches.size)
         self._settings, self._context, self._device = settings, context, torch.device(context.device)
 
     def schedule(self) -> Schedule:

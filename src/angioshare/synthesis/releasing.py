@@ -35,7 +35,10 @@ def release_once(
         A crash after the charge and before the store counts a release that nobody saw, never the other way round.
     """
     if path.exists():
-        return _stored(path, numbers, made_by)
+        found = _stored(path, numbers, made_by)
+        if engine is not None and found.noise_std == 0:
+            raise DataError(f"{path} was made without privacy, which this run must not use; {_DELETED}")
+        return found
     rows = vectors()
     release = Release(mean=rows.mean(axis=0), noise_std=0.0) if engine is None else engine.mean(rows)
     write_json(path, {"mean": release.mean.tolist(), "noise_std": release.noise_std, "by": made_by}, private=True)

@@ -88,14 +88,15 @@ def cut_simulated(
         seed: Seed of the places.
         progress: Told of each subject.
 
-    Edge cases: a part of a subject that lies wholly above the brain gives no patch.
+    Edge cases: a part of a subject that lies wholly above the brain gives no patch, and neither does one without a
+        vessel where patches are centred on vessels alone.
     """
     loose = settings.model_copy(update={"allow_fewer": True})
     for index, one in enumerate(made):
         brain, name = one.brain > 0, f"sub-{index:05d}"
-        if brain.any():
+        label = (one.label > 0) & brain
+        if (settings.random and brain.any()) or (settings.vessel and label.any()):
             angio = np.where(brain, one.angio, 0).astype(np.float32)
-            label = (one.label > 0) & brain
             yield cut_patches(angio, label.astype(np.uint8), brain, loose, subject=name, seed=seed)
         else:
             yield _none(name, settings.size)

@@ -93,7 +93,7 @@ class SteeredReader:
 
     def schedule(self) -> Schedule:
         """See `Synthesizer.schedule`: one release, in which everybody takes part."""
-        return Schedule(steps=1, units=EVERY_UNIT, patches_per_unit=self._context.patches.per_subject)
+        return Schedule(steps=1, units=EVERY_UNIT, patches_per_unit=self._context.patches.per_subject, own_bound=True)
 
     def work(self) -> int:
         """See `Synthesizer.work`: what lessons take, then simulated subjects, then labels."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from angioshare.models.critic import convolution_critic
 from angioshare.models.ema import MovingAverage
-from angioshare.models.generator import initialise, transposed_generator, upsampling_generator
+from angioshare.models.generator import doublings, initialise, transposed_generator, upsampling_generator
 from angioshare.patches.patchset import PatchSet
 from angioshare.progress import Progress
 from angioshare.protocols import Context, CriticEngine, EngineFactory, Schedule
@@ -65,6 +65,8 @@ class Wgan:
     Settings = WganSettings
 
     def __init__(self, settings: WganSettings, context: Context) -> None:
+        """Refuse patches that no generator makes, before anything is simulated or charged."""
+        doublings(context.patches.size)
         self.settings, self.context, self.device = settings, context, torch.device(context.device)
         self._team = Team()
 

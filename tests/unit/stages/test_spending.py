@@ -3,19 +3,20 @@
 import pytest
 
 from angioshare.config import Config
+from angioshare.errors import LedgerError
 from angioshare.privacy.calibration import auto_delta
 from angioshare.privacy.events import StepEvent
 from angioshare.privacy.ledger import Ledger
 from angioshare.rundir import write_json
 from angioshare.stages.run import Run
-from angioshare.stages.spending import SCANS, cohort_statement
+from angioshare.stages.spending import ACCOUNT, SCANS, cohort_statement
 
 SUBJECTS = {f"sub-{number}": f"{number:04x}" for number in range(41)}
 
 
 @pytest.fixture
 def stated(tmp_path):
-    def make(*private):
+    def make(*private, bound=""):
         sources = [
             {"name": f"s{index}", "synthesizer": "wgan", "pairs": 10, "privacy": {"noise_multiplier": 9.0, **one}}
             for index, one in enumerate(private)
@@ -26,6 +27,8 @@ def stated(tmp_path):
         run.private.mkdir(parents=True, exist_ok=True)
         write_json(run.private / SCANS, SUBJECTS)
         with Ledger.open(path, subjects=SUBJECTS) as ledger:
+            if bound:
+                write_json(run.private / ACCOUNT, {"ledger": ledger.id if bound == "this one" else bound})
             event = StepEvent(unit="subject", sampling_probability=0.1, noise_multiplier=9.0, patches_per_subject=1000)
             ledger.reserve(event, "run", 10)
         return cohort_statement(run)
@@ -46,3 +49,10 @@ def test_no_unit_is_stated_at_a_delta_of_one_over_its_number(stated, private, pa
     found = stated(*private)
     assert (found.patch.delta, found.subject.delta) == (patch, subject)
     assert found.patch.delta < 1 / 41_000
+
+
+def test_what_a_run_cost_is_not_read_off_another_ledger(stated):
+    private = {"unit": "subject", "delta": 0.01}
+    assert stated(private, bound="this one").subject.epsilon > 0
+    with pytest.raises(LedgerError, match="is another one"):
+        stated(private, bound="0123456789abcdef")

@@ -143,7 +143,7 @@ def test_missing_library_is_told_with_its_cure(run, tmp_path, monkeypatch, tool)
         raise ImportError(f"No module named {name!r}")
 
     monkeypatch.setattr(library, "import_module", missing)
-    with pytest.raises(SettingsError, match=r"pip install 'angioshare\[tracking\]'"):
+    with pytest.raises(SettingsError, match=r"pip install -e '.\[tracking\]'"):
         export(run.root, tmp_path / "seen", tool=tool, state=run.state)
 
 

@@ -5,7 +5,8 @@ import pytest
 
 from angioshare.errors import PrivacyError, SettingsError
 from angioshare.privacy.unit import without_privacy
-from angioshare.rundir import write_json
+from angioshare.rundir import read_json, write_json
+from angioshare.stages.folder import digest_of
 from angioshare.stages.report import statement_of
 from angioshare.tracking.gather import sides_of
 from angioshare.tracking.spent import epsilon_series
@@ -111,9 +112,15 @@ def test_epsilon_of_one_unit_is_not_drawn_where_that_of_the_other_is_infinite(ru
     assert epsilon_series(replace(private, **{unit: replace(getattr(private, unit), epsilon=math.inf)})) == []
 
 
+def change_settings(run, old, new):
+    """Write other settings, as if the run had been made with them."""
+    file, identity = run.root / "config.toml", run.root / "run.json"
+    file.write_text(file.read_text().replace(old, new))
+    write_json(identity, {**read_json(identity), "settings": digest_of(file.read_text())})
+
+
 def test_settings_are_told_unless_they_could_hold_a_path(run):
-    file = run.root / "config.toml"
-    file.write_text(file.read_text().replace("critic_updates = 2", 'critic_updates = 2\nmodel = "/srv/clinic/net.ts"'))
+    change_settings(run, "critic_updates = 2", 'critic_updates = 2\nmodel = "/srv/clinic/net.ts"')
     sides = sides_of(run.root, state=run.state)
     (told,) = [track.about for track in sides.shareable if track.name == "private"]
     assert told["settings.batch"] == "4"
@@ -121,8 +128,7 @@ def test_settings_are_told_unless_they_could_hold_a_path(run):
 
 
 def test_title_that_holds_a_path_is_refused(run):
-    file = run.root / "config.toml"
-    file.write_text(file.read_text().replace('"Tracked"', '"Scans in /srv/clinic"'))
+    change_settings(run, '"Tracked"', '"Scans in /srv/clinic"')
     with pytest.raises(PrivacyError, match="another title"):
         sides_of(run.root, state=run.state)
 

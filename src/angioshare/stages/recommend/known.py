@@ -5,7 +5,7 @@ No voxel is read. Subjects are counted by their names, patches by the settings.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scipy.optimize import brentq
@@ -17,7 +17,8 @@ from angioshare.errors import PrivacyError, SettingsError
 from angioshare.privacy.calibration import auto_delta, gaussian_mu
 from angioshare.privacy.unit import PrivacyUnit
 
-MOST_EPSILON = 1e4
+LEAST_EPSILON, MOST_EPSILON = 1e-4, 1e4
+"""Below the first the accountant's grid of privacy losses is too coarse to state anything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,7 @@ class Known:
     Attributes:
         subjects: Training subjects N, >= 1.
         patches_per_subject: Patches that each gives at most, >= 1.
-        epsilon: The budget for one `unit`, in (0, 10,000].
+        epsilon: The budget for one `unit`, in [0.0001, 10,000].
         unit: Who is to be protected: `"patch"` or `"subject"`.
         delta: Below one over the number of units; None takes `auto_delta`.
 
@@ -48,10 +49,10 @@ class Known:
     delta: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 < self.epsilon <= MOST_EPSILON:
+        if not LEAST_EPSILON <= self.epsilon <= MOST_EPSILON:
             raise SettingsError(
-                f"epsilon={self.epsilon} must be in (0, {MOST_EPSILON:g}]; without any budget take the simulator alone "
-                "or a run without privacy"
+                f"epsilon={self.epsilon} must be in [{LEAST_EPSILON:g}, {MOST_EPSILON:g}]; without any budget take the "
+                "simulator alone or a run without privacy"
             )
         if not 0 < self.delta_value < 1 / self.units:
             raise PrivacyError(
@@ -92,6 +93,31 @@ class Known:
         if self.signal(drawn, 100.0) < signal:
             return math.inf
         return float(brentq(lambda epsilon: self.signal(drawn, epsilon) - signal, 1e-4, 100.0, xtol=1e-4))
+
+    def subjects_for(self, signal: float, drawn: PrivacyUnit) -> int | None:
+        """The number of training subjects from which on a mechanism has this signal; None if no delta allows it.
+
+        By the rule delta falls as units grow, so that twice the subjects give a little less than twice the signal.
+
+        Example:
+            >>> known = Known(subjects=12, patches_per_subject=1000, epsilon=1.0, unit="subject")
+            >>> known.subjects_for(10.0, "subject")
+            38
+        """
+
+        def reached(subjects: int) -> bool:
+            return replace(self, subjects=subjects).signal(drawn) >= signal
+
+        low, high = self.subjects, self.subjects
+        try:
+            while not reached(high):
+                low, high = high, 2 * high
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (low, middle) if reached(middle) else (middle, high)
+        except PrivacyError:  # a delta that was given is above one over so many
+            return None
+        return high
 
 
 def known_of(cohort: Path, base: Config, *, epsilon: float, unit: PrivacyUnit, delta: float | None) -> Known:

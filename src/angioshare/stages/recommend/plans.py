@@ -179,7 +179,7 @@ def _by_subject(one: Planned) -> Planned:
                 f"noise_multiplier={noise:g}, which would keep epsilon={one.known.epsilon:g} for one patch, must be at "
                 f"most {MOST_NOISE:g}; raise epsilon"
             )
-        privacy = PrivacySettings(unit="subject", noise_multiplier=noise, delta=one.known.delta_value)
+        privacy = PrivacySettings(unit="subject", noise_multiplier=noise, delta=one.known.delta_value, keeps_plan=True)
         tried = replace(one, source=one.source.model_copy(update={"privacy": privacy}))
         if tried.statement.patch.epsilon <= one.known.epsilon:
             return tried

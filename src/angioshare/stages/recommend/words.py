@@ -5,10 +5,14 @@ from collections.abc import Sequence
 
 from angioshare.config import Config
 from angioshare.privacy.unit import delta_words, rounded_up
+from angioshare.protocols import EVERY_UNIT
 from angioshare.stages.recommend.known import Known
 from angioshare.stages.recommend.plans import BASE, Planned
 from angioshare.stages.recommend.rows import Row
 from angioshare.stages.recommend.rules import Verdict, rule_of, told
+
+_ROOM = 1.002
+"""So much more signal than arithmetic asks for: the noise that is calibrated for a release is a little larger."""
 
 _NOBODY = 20.0
 """An epsilon beyond which a statement protects nobody."""
@@ -72,11 +76,15 @@ def _cures(rows: Sequence[Row], known: Known) -> list[str]:
     one, rule = row.planned, rule_of(row.method)
     assert one is not None
     limit, word = (rule.hopeless, "would begin to pay") if row.verdict == "hopeless" else (rule.good, "would work well")
-    needed = math.sqrt(one.schedule.steps) / limit
-    epsilon, subjects = known.epsilon_for(needed, one.unit), math.ceil(known.subjects * needed / one.signal)
-    from_epsilon = f"epsilon {rounded_up(epsilon)} per {known.unit} on, or from " if math.isfinite(epsilon) else ""
+    needed = _ROOM * math.sqrt(one.schedule.steps) / limit
+    epsilon, subjects = known.epsilon_for(needed, one.unit), known.subjects_for(needed, one.unit)
+    ways = [f"from epsilon {rounded_up(epsilon)} per {known.unit} on"] if math.isfinite(epsilon) else []
+    ways += [f"from {subjects} training subjects on"] if subjects is not None else []
+    if not ways:
+        return []
+    soonest = "" if one.schedule.units == EVERY_UNIT else " at the earliest"  # sampling leaves a little more noise
     return [
-        f"{row.method} {word} from {from_epsilon}{subjects} training subjects on ({rule.basis}). "
+        f"{row.method} {word}{soonest} {', or '.join(ways)} ({rule.basis}). "
         f"A larger delta, still far below 1 / {known.units}, helps as well."
     ]
 
