@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -7,6 +8,7 @@ from angioshare.cli.main import main
 from angioshare.config import load_config, parse_config
 from angioshare.errors import PrivacyError, SettingsError
 from angioshare.privacy.calibration import gaussian_mu
+from angioshare.protocols import Context
 from angioshare.stages.recommend import advice, advise, recommended_config
 from angioshare.stages.recommend.known import Known
 from angioshare.stages.recommend.plans import _planned, planned
@@ -14,7 +16,7 @@ from angioshare.stages.recommend.rules import RULES, judged, numbers_for, place,
 from angioshare.stages.recommend.times import seconds
 from angioshare.synthesis.calibration.features import NAMES
 from angioshare.synthesis.paces import reading
-from angioshare.synthesis.registry import PUBLIC, SYNTHESIZERS
+from angioshare.synthesis.registry import PUBLIC, SYNTHESIZERS, build
 
 QUICK = ("calibrated", "simulator", "real", "shuffled")
 WORTH = ("good", "weak", "hopeless")
@@ -127,9 +129,39 @@ def test_where_noise_is_too_much_the_method_that_lacks_least_is_named(cohort, mo
     said = [sentence for sentence in found.expect if "would begin to pay" in sentence]
     assert len(said) == 1
     assert said[0].startswith("steered-reader would begin to pay from epsilon 1.")
-    subjects = int(said[0].split(" training subjects on")[0].rsplit(" ", 1)[1])
-    noise = planned("steered-reader", known(), load_config(preset="calibrated")).least_noise
-    assert noise * 12 / subjects <= RULES["steered-reader"].hopeless < noise * 12 / (subjects - 1)
+    epsilon = float(re.search(r"from epsilon ([0-9.]+) per subject", said[0])[1])
+    subjects = int(re.search(r"from ([0-9]+) training subjects on", said[0])[1])
+    base, hopeless = load_config(preset="calibrated"), RULES["steered-reader"].hopeless
+    for enough, less in (
+        (replace(known(), epsilon=epsilon), replace(known(), epsilon=0.98 * epsilon)),
+        (replace(known(), subjects=subjects), replace(known(), subjects=subjects - 1)),
+    ):
+        assert planned("steered-reader", enough, base).noise < hopeless <= planned("steered-reader", less, base).noise
+
+
+def test_a_budget_of_a_patch_is_kept_through_its_subject_after_a_kill_too():
+    one = planned("steered-reader", known(unit="patch", epsilon=3.0), load_config(preset="calibrated"))
+    assert one.source.privacy.unit == "subject"
+    assert one.source.privacy.epsilon is None
+    assert one.plan.keeps_target
+
+
+@pytest.mark.parametrize("epsilon", [1e-9, 9e-5, 1e5])
+def test_an_epsilon_that_cannot_be_stated_is_refused(epsilon):
+    with pytest.raises(SettingsError, match=r"must be in \[0.0001, 10000\]"):
+        known(epsilon=epsilon)
+
+
+def test_patches_that_no_generator_makes_are_refused_before_anything_is_planned():
+    base = load_config(preset="calibrated", changes=["patches.size=40"])
+    for method in ("wgan", "wgan-pretrained", "pate-gan", "privgan"):
+        row = advice._row(method, known(unit="patch", epsilon=50.0), base)
+        assert row.verdict == "refused"
+        assert "fits no generator" in row.reason
+    context = Context(patches=base.patches)
+    build("feature-matching", {}, context)
+    with pytest.raises(SettingsError, match="fits no generator"):
+        build("feature-matching", {"draws": "generator"}, context)
 
 
 def test_what_works_well_needs_no_cure(cohort, monkeypatch):

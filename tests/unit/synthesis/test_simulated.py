@@ -37,6 +37,14 @@ def test_a_part_above_the_brain_gives_no_patch_and_stops_nothing(tmp_path):
     assert len(found.subjects) == 3
 
 
+def test_a_part_without_a_vessel_gives_no_patch_where_all_are_centred_on_vessels():
+    subject = simulate_subject(SITES["demo-1"], seed=1, extent=0.25)
+    bare = replace(subject, label=np.zeros_like(subject.label))
+    for cut, counts in ((CUT, [5, 2]), (CUT.model_copy(update={"random": 0}), [3, 0])):
+        made = cut_simulated([subject, bare], cut, seed=1, progress=SilentProgress())
+        assert [len(part.image) for part in made] == counts
+
+
 KNOWN = {"acquisition.voxel_k_mm": 1.25}
 
 
