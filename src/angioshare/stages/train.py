@@ -310,7 +310,8 @@ class _Engines:
     plan: PrivacyPlan
     ledger: Ledger | None
     name: str
-    present: int
+    present: int | None = None
+    """How many of the plan's units are there; None takes all."""
 
     def __call__(self, critic: nn.Module, synthetic: int, steps_done: int, rows_per_patch: int = 1) -> CriticEngine:
         self._check_charged(steps_done)
