@@ -7,6 +7,7 @@
       results.json                                  every number, private side (mode 0600)
       private/                                      never shared (mode 0700)
         split.json  scans.json  patches/            split, digests of scans, real patches
+        ledger.json                                 id of the ledger that the run is charged in
         done/<stage>/<item>.json                    finished work with its records
         sources/<name>/                             checkpoints, weights, curves
         synthetic/<name>/                           pairs without a guarantee
