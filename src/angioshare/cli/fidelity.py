@@ -10,7 +10,7 @@ from angioshare.cli.output import answer_json, progress, say, state_folder, tabl
 
 
 def fidelity(
-    a: Annotated[str, typer.Argument(help="Set that is judged: RUN, RUN:SOURCE, folder of patches, bundle, or .npz.")],
+    a: Annotated[str, typer.Argument(help="Set that is judged: RUN, RUN:SOURCE, a folder of patches, or .npz.")],
     b: Annotated[str, typer.Argument(help="Set that it is held against; of a run also RUN:train and RUN:test.")],
     features: Annotated[
         str, typer.Option(help="Feature network: scattering, inception, or a TorchScript file.")

@@ -1,7 +1,7 @@
 """Two sets of patches from wherever they stand, side by side, as `angioshare fidelity` shows them.
 
-A set is a run folder (`RUN` or `RUN:SOURCE`, `RUN:train`, `RUN:test`), a folder of patches, a bundle (a folder that
-holds `patches.npz`), or an `.npz` file with `image` of shape (n, h, w) and maybe `label`.
+A set is a run folder (`RUN` or `RUN:SOURCE`, `RUN:train`, `RUN:test`), a folder of patches, a folder that holds
+`patches.npz`, or an `.npz` file with `image` of shape (n, h, w) and maybe `label`.
 """
 
 import os
@@ -124,8 +124,8 @@ def open_set(where: str, *, state: Path) -> NamedSet:
     if path.is_file():
         return _read_npz(path)
     raise SettingsError(
-        f"{where} holds no patches; give a run folder (RUN or RUN:SOURCE), a folder of patches, a bundle, or an .npz "
-        "file"
+        f"{where} holds no patches; give a run folder (RUN or RUN:SOURCE), a folder of patches, a folder with "
+        "patches.npz, or an .npz file"
     )
 
 
