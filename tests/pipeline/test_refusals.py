@@ -44,35 +44,6 @@ def test_delta_at_one_over_the_units_is_refused(place, settings_file, capsys):
     assert "delta" in capsys.readouterr().err
 
 
-def test_a_copied_cohort_does_not_start_at_zero(place, settings_file, capsys):
-    stop_early = ["--set", "sources.wgan-subject.settings.iterations=1"]
-    assert call(place, settings_file, *stop_early) == 0
-    shutil.copytree(place / "A", place / "moved", ignore=shutil.ignore_patterns("angioshare"))
-    out = place / "other"
-    code = main(["run", str(place / "moved"), str(out), "--config", str(settings_file), *stop_early])
-    assert code == 4
-    assert "already have a ledger" in capsys.readouterr().err
-
-
-def test_an_edited_ledger_is_refused_and_told(place, settings_file, capsys):
-    assert call(place, settings_file) == 0
-    path = place / "A" / "derivatives" / "angioshare" / "ledger.jsonl"
-    path.write_text(path.read_text().replace('"steps":8', '"steps":1', 1))
-    capsys.readouterr()
-    assert main(["ledger", str(place / "A"), "--check"]) in (1, 4)
-    assert "chain" in (spoken := capsys.readouterr()).err + spoken.out
-    shutil.rmtree(place / "run")
-    assert call(place, settings_file) == 4
-
-
-def test_a_folder_that_holds_something_else_is_left_alone(place, settings_file, capsys):
-    (place / "run").mkdir()
-    (place / "run" / "thesis.txt").write_text("mine")
-    assert call(place, settings_file) == 2
-    assert "choose another folder" in capsys.readouterr().err
-    assert [path.name for path in (place / "run").iterdir()] == ["thesis.txt"]
-
-
 def test_privacy_cannot_be_claimed_for_copies_of_real_patches(place, settings_file, capsys):
     for source in ("shuffled", "real"):
         code = call(place, settings_file, "--set", f"sources.{source}.privacy={{noise_multiplier=1.0}}")
@@ -172,3 +143,27 @@ def test_a_clip_norm_that_would_falsify_a_release_is_refused_before_anything_is_
     assert call(place, settings_file, *source, "--set", "sources.wgan-private.privacy.clip_norm=0.1") == 2
     assert "bounds what each unit gives to 1 itself" in capsys.readouterr().err
     assert not (place / "run").exists()
+
+
+def test_a_copied_cohort_does_not_start_at_zero(place, unfinished, capsys):
+    shutil.copytree(place / "A", place / "moved", ignore=shutil.ignore_patterns("angioshare"))
+    other = make_folder(planned_run(place / "other", unfinished.config, place / "moved", state=place / "state"))
+    assert main(["prepare", str(other.root)]) == 0
+    assert main(["train", str(other.root)]) == 4
+    assert "already have a ledger" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("sources", "says"), [(1, "was seen before"), (2, "chain")])
+def test_an_edited_ledger_is_refused_and_told(place, begun, unfinished, capsys, sources, says):
+    """Its last line, too, which no later line holds to its word."""
+    if sources == 2:
+        more = str(begun("more").root)
+        assert [main([stage, more]) for stage in ("prepare", "train")] == [0, 0]
+    path = place / "A" / "derivatives" / "angioshare" / "ledger.jsonl"
+    path.write_text(path.read_text().replace('"steps":8', '"steps":1', 1))
+    capsys.readouterr()
+    assert main(["ledger", str(place / "A"), "--check"]) == 1
+    assert says in capsys.readouterr().out
+    other = str(begun("other").root)
+    assert main(["prepare", other]) == 0
+    assert main(["train", other]) == 4

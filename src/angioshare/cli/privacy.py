@@ -65,15 +65,21 @@ def budget(
 
 def ledger(
     place: Annotated[Path, typer.Argument(help="A cohort, a run folder, or a ledger file.")],
-    check: Annotated[bool, typer.Option("--check", help="Verify the chain; exit code 1 if it is broken.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Verify the chain, and what this user has seen of it; exit code 1 if it is broken."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Show every spend on a cohort, with totals for both units."""
     from angioshare.privacy.planner import ledger_report
+    from angioshare.privacy.registry import Registry
     from angioshare.stages.spending import find_ledger
 
     path = find_ledger(place, state_folder())
-    report = ledger_report(path)
+    report = ledger_report(path, registry=Registry(state_folder()))
     if as_json:
         answer_json(report)
     else:

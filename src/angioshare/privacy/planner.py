@@ -21,6 +21,7 @@ from angioshare.privacy.calibration import (
 )
 from angioshare.privacy.events import Spend, StepEvent
 from angioshare.privacy.ledger import read_lines
+from angioshare.privacy.registry import Registry
 from angioshare.privacy.statements import deltas_for, state
 from angioshare.privacy.unit import NeighbouringRelation, PrivacyUnit
 
@@ -101,13 +102,14 @@ def budget(
     }
 
 
-def ledger_report(path: Path, delta: float | None = None) -> dict[str, Any]:
+def ledger_report(path: Path, delta: float | None = None, registry: Registry | None = None) -> dict[str, Any]:
     """Every spend of a ledger, its totals for both units, and whether its chain holds.
 
     Args:
         path: The ledger's file; it may be in use.
         delta: For either unit, where it is below one over the number of them, see `deltas_for`; None takes the rule for
             all patches that the ledger's events speak of.
+        registry: The user's, which knows what was seen of the ledger; None leaves its last line unchecked.
 
     Returns:
         JSON values; keys `path`, `events`, `steps_charged`, `epsilon` (`patch`, `subject`; None if infinite), `delta`
@@ -118,6 +120,8 @@ def ledger_report(path: Path, delta: float | None = None) -> dict[str, Any]:
     """
     lines = read_lines(path)
     found, spends = chain.problems(lines), chain.spent(lines)
+    if registry is not None and lines and not found:
+        found = registry.problems(str((lines[0].value or {}).get("ledger", "")), lines)
     subjects = {digest for line in lines for digest in (line.value or {}).get("subjects", ())}
     most = max((spend.event.patches_per_subject or 1 for spend in spends), default=1)
     people = max(len(subjects), 1)

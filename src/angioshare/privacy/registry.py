@@ -58,6 +58,9 @@ def writable(folder: Path) -> bool:
     return standing.is_dir() and bool(standing.stat().st_mode & may) and os.access(standing, os.W_OK)
 
 
+_CHANGED = "was seen before, and is gone or changed: the ledger was edited or replaced by an older copy"
+
+
 class Registry:
     """The ledgers that a user has.
 
@@ -117,6 +120,22 @@ class Registry:
                         f"{path} too would split what was spent; go on with --ledger {known['path']}"
                     )
 
+    def problems(self, ledger: str, lines: list[Line]) -> list[str]:
+        """What is wrong with a ledger by what was seen of it: a chain does not tell that its last line was edited.
+
+        Args:
+            ledger: Its id.
+            lines: Its lines.
+
+        Returns:
+            Empty if nothing is, or if the ledger is not known here.
+        """
+        if not self.path.exists():
+            return []
+        with self._locked() as content:
+            known = next((entry for entry in content["ledgers"] if entry["ledger"] == ledger), None)
+        return [] if known is None or _holds(lines, known) else [f"line {known['lines']} {_CHANGED}"]
+
     def record(self, path: Path, ledger: str, lines: list[Line], subjects: Mapping[str, str]) -> None:
         """Remember a ledger, its subjects and its last line."""
         with self._locked() as content:
@@ -175,9 +194,11 @@ def _check_same(path: Path, lines: list[Line], known: dict[str, Any]) -> None:
             f"{path} is a copy of the ledger {elsewhere}: charging both would split what was spent; "
             f"go on with --ledger {elsewhere}, or delete that one if this is its successor"
         )
+    if not _holds(lines, known):
+        raise LedgerError(f"{path}: line {known['lines']} {_CHANGED}; restore the newest one")
+
+
+def _holds(lines: list[Line], known: dict[str, Any]) -> bool:
+    """Whether the last line that was seen stands where it stood."""
     seen = known["lines"]
-    if len(lines) < seen or lines[seen - 1].hash != known["head"]:
-        raise LedgerError(
-            f"{path} lacks or changed lines that were seen before (line {seen}): it was edited or replaced by an older "
-            "copy; restore the newest one"
-        )
+    return len(lines) >= seen and bool(lines[seen - 1].hash == known["head"])
