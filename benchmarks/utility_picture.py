@@ -8,15 +8,14 @@ from statistics import fmean
 from matplotlib.figure import Figure
 
 from angioshare.privacy.unit import PrivacyUnit
-from angioshare.report.scoreplot import COLOURS, KIND_COLOURS, UNTAUGHT_COLOUR
+from angioshare.report.scoreplot import KIND_COLOURS, UNTAUGHT_COLOUR
 from angioshare.report.study.charts import Axis, Chart, Group, Line, Panel, Series, extent
 from angioshare.report.study.draw import chart_figure
+from angioshare.report.study.places import TURN
 from utility_table import RIVALS, Row, Table
 
 RIVAL_COLOURS = {**KIND_COLOURS, "untaught-reader": UNTAUGHT_COLOUR}
 UNITS: dict[PrivacyUnit, str] = {"patch": "one patch protected", "subject": "a whole subject protected"}
-METHOD_COLOURS = tuple(COLOURS[place] for place in (0, 2, 3, 4, 5, 1))
-"""In turn; vermilion last, since the simulator's orange is near it."""
 
 
 def picture(table: Table) -> Figure | None:
@@ -33,7 +32,7 @@ def picture(table: Table) -> Figure | None:
     units = [unit for unit in UNITS if any(row.unit == unit for row in private)]
     if not units:
         return None
-    turn = cycle(METHOD_COLOURS)
+    turn = cycle(TURN)
     colours = {method: next(turn) for method in dict.fromkeys(row.synthesizer for row in private)}
     rows = tuple(tuple(_panel(table, site, unit, private, colours) for unit in units) for site in table.sites)
     return chart_figure(Chart(rows=rows, words="", row_inches=3.4))

@@ -1,8 +1,16 @@
+import shutil
+
 import numpy as np
 import pytest
 from phantoms import phantom
 
+from angioshare.cli.main import main
 from angioshare.cohort.writer import write_bids_cohort
+from angioshare.config import load_config
+from angioshare.stages.folder import make_folder, planned_run
+
+PRIVATE = "wgan-private"
+"""A private source of these settings."""
 
 SETTINGS = """
 title = "Phantom"
@@ -74,3 +82,34 @@ def settings_file(tmp_path_factory):
     path = tmp_path_factory.mktemp("settings") / "phantom.toml"
     path.write_text(SETTINGS)
     return path
+
+
+@pytest.fixture
+def place(cohorts, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    shutil.copytree(cohorts / "A", tmp_path / "A")
+    return tmp_path
+
+
+@pytest.fixture
+def begun(place, settings_file):
+    """A run of the private source alone, of which nothing is done."""
+
+    def make(name="run", *changes):
+        settings = load_config(file=settings_file, changes=changes)
+        private = tuple(source for source in settings.sources if source.name == PRIVATE)
+        settings = settings.model_copy(update={"sources": private})
+        return make_folder(planned_run(place / name, settings, place / "A", state=place / "state"))
+
+    return make
+
+
+@pytest.fixture
+def unfinished(begun):
+    """As a kill leaves it before its statement was written; its checkpoints stand."""
+    run = begun()
+    for stage in ("prepare", "train"):
+        assert main([stage, str(run.root)]) == 0
+    (run.private / "done" / "train" / f"{PRIVATE}.json").unlink()
+    (run.source(PRIVATE) / "statement.json").unlink()
+    return run

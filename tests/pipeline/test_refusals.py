@@ -4,19 +4,7 @@ import shutil
 import pytest
 
 from angioshare.cli.main import main
-from angioshare.config import load_config
-from angioshare.patches.store import read_manifest
-from angioshare.progress import SilentProgress
 from angioshare.stages.folder import make_folder, planned_run
-from angioshare.stages.prepare import prepare
-from angioshare.stages.train import outlook_of_source
-
-
-@pytest.fixture
-def place(cohorts, tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    shutil.copytree(cohorts / "A", tmp_path / "A")
-    return tmp_path
 
 
 def call(place, settings_file, *more):
@@ -52,67 +40,12 @@ def test_privacy_cannot_be_claimed_for_copies_of_real_patches(place, settings_fi
         assert not (place / "run").exists()
 
 
-PRIVATE = "wgan-private"
-
-
-@pytest.fixture
-def begun(place, settings_file):
-    """A run of the private source alone, of which nothing is done."""
-
-    def make(name="run", *changes):
-        settings = load_config(file=settings_file, changes=changes)
-        private = tuple(source for source in settings.sources if source.name == PRIVATE)
-        settings = settings.model_copy(update={"sources": private})
-        return make_folder(planned_run(place / name, settings, place / "A", state=place / "state"))
-
-    return make
-
-
-@pytest.fixture
-def unfinished(begun):
-    """As a kill leaves it before its statement was written; its checkpoints stand."""
-    run = begun()
-    for stage in ("prepare", "train"):
-        assert main([stage, str(run.root)]) == 0
-    (run.private / "done" / "train" / f"{PRIVATE}.json").unlink()
-    (run.source(PRIVATE) / "statement.json").unlink()
-    return run
-
-
-def test_a_run_goes_on_under_its_own_ledger_alone(place, begun, unfinished, monkeypatch, capsys):
-    root, ledger = str(unfinished.root), place / "A" / "derivatives" / "angioshare" / "ledger.jsonl"
-    shutil.move(ledger, place / "kept.jsonl")
-    monkeypatch.setenv("XDG_STATE_HOME", str(place / "another user"))
-    assert main(["train", root]) == 4
-    assert "is not there" in capsys.readouterr().err
-    assert not ledger.exists()
-    other = str(begun("other").root)
-    assert [main([stage, other]) for stage in ("prepare", "train")] == [0, 0]  # begins a ledger
-    assert main(["train", root]) == 4
-    assert "is another one" in capsys.readouterr().err
-    shutil.move(place / "kept.jsonl", ledger)
-    monkeypatch.setenv("XDG_STATE_HOME", str(place / "state"))
-    assert main(["train", root]) == 0
-
-
-@pytest.mark.parametrize(("finished", "says"), [(True, "never charged for"), (False, "trained for 8 private steps")])
-def test_a_training_that_the_ledger_knows_nothing_of_is_refused(place, unfinished, monkeypatch, capsys, finished, says):
-    (unfinished.private / "ledger.json").unlink()  # earlier versions wrote none
-    (place / "A" / "derivatives" / "angioshare" / "ledger.jsonl").unlink()
-    monkeypatch.setenv("XDG_STATE_HOME", str(place / "another user"))
-    if finished:  # whatever finds its result there needs no engine
-        monkeypatch.setattr("angioshare.synthesis.wgan.Wgan.fit", lambda *_, **__: None)
-    assert main(["train", str(unfinished.root)]) == 4
-    assert says in capsys.readouterr().err
-    assert not (unfinished.source(PRIVATE) / "statement.json").exists()
-
-
-def test_changed_settings_of_a_run_are_refused(place, begun, capsys):
-    file = begun().root / "config.toml"
-    file.write_text(file.read_text().replace("noise_multiplier = 1.0", "noise_multiplier = 9.0"))
-    for command in (["run", str(place / "A"), str(place / "run"), "--resume"], ["train", str(place / "run")]):
-        assert main(command) == 2
-        assert "was changed since the run began" in capsys.readouterr().err
+def test_a_folder_that_holds_something_else_is_left_alone(place, settings_file, capsys):
+    (place / "run").mkdir()
+    (place / "run" / "thesis.txt").write_text("mine")
+    assert call(place, settings_file) == 2
+    assert "choose another folder" in capsys.readouterr().err
+    assert [path.name for path in (place / "run").iterdir()] == ["thesis.txt"]
 
 
 def test_resume_takes_up_the_named_run_and_no_other(place, begun, cohorts, capsys):
@@ -127,15 +60,6 @@ def test_resume_takes_up_the_named_run_and_no_other(place, begun, cohorts, capsy
         assert f"was begun with {wrong[0]}" in capsys.readouterr().err
     assert main(["run", str(cohorts / "B"), *resumed[2:]]) == 2
     assert "was begun with COHORT" in capsys.readouterr().err
-
-
-def test_a_statement_does_not_tell_how_many_patches_labels_gave(begun):
-    run = begun("few", "patches.allow_fewer=true", "patches.vessel=2000")
-    before = outlook_of_source(run, PRIVATE)["statement"]
-    prepare(run, SilentProgress())
-    manifest = read_manifest(run.private / "patches")
-    assert manifest["count"] < len(manifest["subjects"]) * run.config.patches.per_subject
-    assert outlook_of_source(run, PRIVATE)["statement"] == before
 
 
 def test_a_clip_norm_that_would_falsify_a_release_is_refused_before_anything_is_made(place, settings_file, capsys):

@@ -10,7 +10,7 @@ from watched import Releases
 from angioshare.errors import DataError, SettingsError
 from angioshare.patches.extract import PatchSettings
 from angioshare.patches.patchset import PatchSet
-from angioshare.patches.store import open_store
+from angioshare.patches.store import open_store, write_store
 from angioshare.privacy.ledger import Ledger
 from angioshare.privacy.release import Release
 from angioshare.progress import SilentProgress
@@ -500,3 +500,11 @@ def test_brightness_and_its_unit_do_not_matter_to_contrast():
 
 def test_patches_without_tissue_say_nothing():
     assert np.isnan(features(np.zeros((2, 16, 16)), np.zeros((2, 16, 16), np.uint8))).all()
+
+
+def test_a_pool_without_any_patch_says_what_to_change(tmp_path):
+    made = build("calibrated", SETTINGS, CONTEXT)
+    empty = (cutting._none(f"sub-{index:05d}", 32) for index in range(2))
+    write_store(tmp_path / POOL, empty, CONTEXT.patches, seed=1)
+    with pytest.raises(DataError, match=r"none of 2 simulated subjects has a place.*larger extent"):
+        made._simulate(np.zeros((2, len(DEMO_WIDE))), 1, tmp_path / POOL, SilentProgress())

@@ -20,7 +20,8 @@ SHORT = {"non-private": "no noise", "real": "real", "simulator": "simulator", "s
 
 PUBLISHED_COLOUR = "#7A3E9D"
 
-_TURN = tuple(COLOURS[place] for place in (0, 2, 3, 4, 5, 1))  # vermilion last: beside it stands the simulator's orange
+TURN = tuple(COLOURS[place] for place in (0, 2, 3, 4, 5, 1))
+"""For families in turn; vermilion last: beside it stands the simulator's orange."""
 
 UNITS: tuple[PrivacyUnit, ...] = ("patch", "subject")
 
@@ -38,7 +39,7 @@ def colours(content: StudyContent) -> dict[str, str]:
     for setting in in_order(content.settings):
         fixed = fixed_colour(setting.kind, setting.synthesizer)
         key = setting.family if setting.role == "private" else setting.name
-        found[setting.name] = fixed or taken.setdefault(key, _TURN[len(taken) % len(_TURN)])
+        found[setting.name] = fixed or taken.setdefault(key, TURN[len(taken) % len(TURN)])
     return found
 
 

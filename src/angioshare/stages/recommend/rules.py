@@ -18,7 +18,7 @@ come near the second, whatever their size. What a method can bear is its own aff
   these bounds are taken over. What they learn is another matter: where all were measured, U-Nets of the simulator alone
   were far better, also without any noise (docs/results/utility.md, once each).
 - A steered reader, told 16 numbers once, beat the simulator alone at 0.05 and 0.12 and not at 0.31 or 0.59 (that page,
-  one cohort). Nothing between them was measured: where it ceases to pay is a guess.
+  one cohort). Nothing between 0.12 and 0.31 was measured: where it ceases to pay is a guess.
 - The bounds of all other methods are arithmetic, not measured.
 
 Whatever nobody has seen beat the simulator alone stands behind it, which costs nothing.
