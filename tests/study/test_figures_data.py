@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from statistics import fmean
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from made_study import NOISY, SITES, a_statement, an_error_view, made_study, with_records
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from angioshare.report.study.captions import caption_6, caption_tradeoff
+from angioshare.report.study.captions import caption_6, caption_8, caption_tradeoff
 from angioshare.report.study.charts import Group, Series, beside_each_other, extent, spaced, value_axis
 from angioshare.report.study.draw import chart_figure
 from angioshare.report.study.fidelity import figure_6, figure_8, networks
@@ -187,6 +188,24 @@ def test_no_distance_is_called_fid_but_that_of_the_fid_inception(study):
     chart = figure_6(study, "scattering")
     assert "FID" not in chart.words + json.dumps(chart_spec(chart))
     assert "cannot be compared with FD-scattering" in caption_6(study, "scattering")
+
+
+def test_the_difference_of_real_patches_is_what_copying_gives_and_no_mark_to_reach(study):
+    words = caption_6(study, "scattering")
+    assert "the simulator) shows in B what chance and the choice of subjects give" in words
+    assert "in B, what copying the training subjects gives" in words
+    assert "above that of real patches" not in words
+    page = Path(__file__).parents[2] / "docs" / "concepts" / "metrics.md"
+    row = next(line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| `fid_difference`"))
+    assert row.split("|")[-2].strip() == "near that of `simulator`"
+
+
+def test_captions_of_fidelity_count_the_seeds_that_have_the_number(study):
+    lost = ("private-1-seed1", "private-1-seed2")
+    fewer = with_records(study, [r for r in study.report.records if r.stage != "fidelity" or r.trained_on not in lost])
+    for content, seeds in ((study, "3 seeds"), (fewer, "1 to 3 seeds")):
+        for caption in (caption_6(content, "scattering"), caption_8(content)):
+            assert f"({seeds} a setting)" in caption
 
 
 def test_published_fid_stands_beside_ours_at_the_same_noise_and_only_for_the_same_network():

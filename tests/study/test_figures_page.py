@@ -186,5 +186,73 @@ def test_table_2_has_mean_and_sd_over_seeds_and_a_verdict_for_private_settings(s
         means = study.seed_means(row.setting, "dice", SITES[0])
         assert row.cells[0]["dice"].mean == pytest.approx(fmean(means))
         assert row.cells[0]["dice"].sd == pytest.approx(stdev(means))
-        assert (row.usable[0] is None) == (not name.startswith("private"))
-    assert [rows[f"private-{n}"].usable[0] for n in range(1, 5)] == [True, True, False, False]
+        assert (row.verdicts[0] is None) == (not name.startswith("private"))
+    assert [rows[f"private-{n}"].verdicts[0].usable for n in range(1, 5)] == [True, True, False, False]
+
+
+@pytest.fixture(scope="module")
+def partly():
+    """Of three seeds one was scored at noise 0.4, whose distance is undefined on one subject of each site; at noise
+    0.8 one subject alone lifts the mean above the bar."""
+    whole = made_study({0.4: 0.5, 0.8: 0.3}, rivals={"plain": 0.6, "simulator": 0.25})
+
+    def changed(record):
+        if (record.metric, record.subject[-1:]) == ("bahd_voxel", "0") and record.trained_on == "private-1-seed0":
+            return replace(record, value=None)
+        if record.metric == "dice" and record.trained_on.startswith("private-2"):
+            return replace(record, value=0.9 if record.subject[-1] == "0" else 0.1)
+        return record
+
+    unscored = ("private-1-seed1", "private-1-seed2")
+    kept = [r for r in whole.report.records if r.trained_on not in unscored or r.stage == "fidelity"]
+    return replace(with_records(whole, map(changed, kept)), views=())
+
+
+@pytest.fixture(scope="module")
+def told_in_part(partly):
+    return internal_study_page(partly)
+
+
+def table_2(page):
+    """Words of the cells of Table 2, by the name of the row."""
+    table = page.html.partition("Table 2. Every setting")[2].partition("</table>")[0].partition("<tbody>")[2]
+    rows = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in table.split("</tr>")]
+    return {row[0]: [" ".join(re.sub(r"<[^>]*>", " ", cell).split()) for cell in row[1:]] for row in rows if row}
+
+
+def test_seeds_are_those_with_scores(told_in_part):
+    rows = table_2(told_in_part)
+    assert rows["WGAN, noise multiplier 0.4"][0] == "1 of 3"
+    assert rows["WGAN, noise multiplier 0.8"][0] == "3"
+
+
+def test_captions_count_the_seeds_that_have_what_their_figure_shows(told_in_part):
+    captions = {figure.key: figure.caption for figure in told_in_part.figures}
+    for key in ("figure-3", "figure-5", "tradeoff"):
+        assert "1 to 3 seeds a setting" in captions[key].lower()
+    for key in ("figure-6", "figure-8"):
+        assert "(3 seeds a setting)" in captions[key]
+
+
+def test_table_2_counts_every_undefined_score_of_every_seed(partly, told_in_part):
+    row = next(row for row in setting_rows(partly, thresholds(partly)) if row.setting.name == "private-1")
+    assert [(cells["bahd_voxel"].undefined, cells["bahd_voxel"].n) for cells in row.cells] == [(1, 2), (1, 3)]
+    at_home, away = (table_2(told_in_part)["WGAN, noise multiplier 0.4"][place] for place in (4, 7))
+    assert at_home.endswith(" undefined for 1 of 2 scores")
+    assert away.endswith(" undefined for 1 of 3 scores")
+
+
+def test_undefined_scores_are_summed_over_seeds():
+    whole = made_study({1.0: 0.5}, rivals={"plain": 0.6})
+    lost = [replace(r, value=None) if (r.metric, r.subject) == ("bahd_voxel", "sub-11") else r
+            for r in whole.report.records]  # fmt: skip
+    for row in setting_rows(with_records(whole, lost), []):
+        home, away = (cells["bahd_voxel"] for cells in row.cells)
+        assert (home.undefined, home.n, away.undefined, away.n) == (0, 6, 3, 9)
+
+
+def test_table_2_marks_what_is_usable_by_its_mean_alone(told_in_part):
+    rows = table_2(told_in_part)
+    assert rows["WGAN, noise multiplier 0.4"][5] == "yes"
+    assert rows["WGAN, noise multiplier 0.8"][5] == "yes by its mean alone"
+    assert "At noise 0.8 it is usable by its mean alone" in Reader(told_in_part.html).text

@@ -110,6 +110,76 @@ def test_a_setting_that_was_not_evaluated_says_nothing():
     assert thresholds(with_records(study, [])) == []
 
 
+def judged(private, free, **more):
+    """The verdict on one private setting whose subjects have these Dice, beside a simulator whose have those."""
+    study = made_study({1.0: 0.5}, rivals={"simulator": 0.5}, subjects=len(private), **more)
+    told = {"private-1": private, "simulator": free}
+
+    def value(record):
+        return told[record.trained_on.rpartition("-seed")[0]][int(record.subject[-1])]
+
+    records = [replace(r, value=value(r)) for r in study.report.records if (r.metric, r.site) == ("dice", SITES[0])]
+    found = at_home(with_records(study, records))
+    return found.verdicts[0], threshold_words(found)
+
+
+@pytest.mark.parametrize(
+    ("private", "free", "apart"),
+    [
+        ([0.9, 0.2, 0.2, 0.2], [0.3, 0.3, 0.3, 0.3], False),
+        ([0.4, 0.4, 0.4, 0.4], [0.3, 0.3, 0.3, 0.3], True),
+        ([0.91, 0.51, 0.31, 0.11], [0.9, 0.5, 0.3, 0.1], True),
+        ([0.31, 0.11, 0.91, 0.51], [0.9, 0.5, 0.3, 0.1], False),
+        ([0.9], [0.1], False),
+    ],
+    ids=["one subject lifts the mean", "all above", "all above, pair by pair", "the same in another order", "alone"],
+)
+def test_a_usable_setting_is_told_apart_from_the_bar_by_its_subjects(private, free, apart):
+    verdict, words = judged(private, free)
+    assert verdict.usable
+    assert verdict.apart == apart
+    assert ("At noise 1 it is usable by its mean alone, not told apart from the bar" in words) != apart
+
+
+def test_what_is_not_usable_is_not_said_to_be_usable_by_its_mean():
+    verdict, words = judged([0.2, 0.2], [0.3, 0.3])
+    assert (verdict.usable, verdict.apart) == (False, False)
+    assert "by its mean" not in words
+
+
+def test_half_of_the_dice_without_privacy_is_half_of_it_on_every_subject():
+    study = made_study({1.0: 0.4}, rivals={"plain": 0.6}, subjects=4)
+    told = {r.subject: 0.2 * (1 + int(r.subject[-1])) for r in study.report.records if r.metric == "dice"}
+
+    def value(record):
+        whole = told[record.subject]
+        return whole if record.trained_on.startswith("plain") else whole / 2 + 0.01
+
+    records = [replace(r, value=value(r)) for r in study.report.records if r.metric == "dice"]
+    found = at_home(with_records(study, records))
+    assert found.bar.scores == pytest.approx({name: dice / 2 for name, dice in told.items() if name[4] == "0"})
+    assert found.verdicts[0].apart
+
+
+def test_subjects_are_means_over_seeds():
+    study = made_study(seeds=3, spread=0.1)
+    setting = study.settings[0]
+    spread = study.spread(setting, "dice", SITES[0])
+    found = study.subject_means(setting, "dice", SITES[0])
+    for place, subject in enumerate(spread[0].subjects):
+        assert found[subject] == pytest.approx(sum(one.values[place] for one in spread) / 3)
+
+
+@pytest.mark.parametrize(("dice", "chance"), [((0.9, 0.1), True), ((0.5, 0.4), False)])
+def test_the_strictest_usable_setting_is_not_praised_for_chance(dice, chance):
+    study = made_study({1.0: 0.5}, rivals={"simulator": 0.3})
+    records = [
+        replace(r, value=dice[int(r.subject[-1]) > 0]) if r.metric == "dice" and r.trained_on.startswith("p") else r
+        for r in study.report.records
+    ]
+    assert ("is so by its mean alone and bounds one patch" in study_words(with_records(study, records))[-1]) == chance
+
+
 def words_of(case, **more):
     noisy, changes, _ = CASES[case]
     return " ".join(study_words(made_study(noisy, rivals=rivals(**changes), **more)))
@@ -151,6 +221,21 @@ def test_a_dice_that_noise_does_not_change_is_not_called_a_fall_or_a_spread():
     assert "it does not change with noise" in words
     assert "All its seeds give the same Dice" in words
     assert "it never falls with more noise" in " ".join(study_words(made_study({1.0: 0.4, 2.0: 0.5})))
+
+
+@pytest.mark.parametrize(
+    ("levels", "said"),
+    [
+        ({0.4: 0.5, 0.8: 0.49999}, "it does not change with noise"),
+        ({0.4: 0.5, 0.8: 0.49999, 1.2: 0.3}, "it falls in 1 of 2 steps of more noise"),
+        ({0.4: 0.5, 0.8: 0.49, 1.2: 0.48}, "it falls with every step of more noise"),
+    ],
+)
+def test_a_fall_that_print_does_not_show_is_none(levels, said):
+    study = made_study(levels, seeds=1)
+    told = {f"private-{n}-seed0": dice for n, dice in enumerate(levels.values(), 1)}
+    records = [replace(r, value=told.get(r.trained_on, r.value)) for r in study.report.records if r.metric == "dice"]
+    assert said in " ".join(study_words(with_records(study, records)))
 
 
 def test_seeds_that_disagree_about_the_bar_are_named():

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from angioshare.cohort.names import listed, printable
+from angioshare.cohort.names import printable
 from angioshare.cohort.nifti import read_volume
-from angioshare.cohort.volume import Volume, refuse_other_grid
+from angioshare.cohort.volume import Volume, inside, refuse_other_grid
 from angioshare.errors import DataError
 from angioshare.types import BoolArray, ByteArray, FloatArray, Spacing
 
@@ -18,7 +18,8 @@ class LoadedSubject:
     """One subject's scan, label and brain mask on one grid, RAS+.
 
     Attributes:
-        angio: Scan, shape (i, j, k), float32, finite; zero outside the brain where there is a mask.
+        angio: Scan, shape (i, j, k), float32, finite, >= 0; zero outside the brain where there is a mask. Where the
+            file holds values below 0, the least of them (in the brain) is 0 here, as what lies outside.
         label: Vessels, shape (i, j, k), uint8 in {0, 1}, at least one voxel; zero outside the brain.
         brain: Brain mask, shape (i, j, k), or None where the cohort holds none.
         spacing_mm: Voxel size along i, j, k in mm.
@@ -82,6 +83,8 @@ class Subject:
             raise DataError(
                 f"{printable(self.angio_path)} is {inner.max():g} everywhere{where}; mend it or drop {self.id}"
             )
+        if (low := inner.min()) < 0:
+            angio = angio - low if brain is None else np.where(brain, angio - low, np.float32(0))
         return LoadedSubject(
             angio=angio, label=label.astype(np.uint8), brain=brain, spacing_mm=scan.spacing_mm, affine=scan.affine
         )
@@ -90,14 +93,7 @@ class Subject:
         """Read a mask and see that it is one, and on the scan's grid."""
         mask = read_volume(path)
         refuse_other_grid(mask, scan, path, self.angio_path)
-        inside: BoolArray = mask.voxels != 0
-        if not inside.any():
+        marked = inside(mask, path)
+        if not marked.any():
             raise DataError(f"{printable(path)} is empty: no voxel is set; mend it or drop {self.id}")
-        top = mask.voxels.max()
-        if top not in (1, 255) or (inside & (mask.voxels != top)).any():
-            values = listed(f"{value:g}" for value in np.unique(mask.voxels))
-            raise DataError(
-                f"{printable(path)} holds the values {values}, not 0 and 1 (or 0 and 255); decide which of them are "
-                "inside and write those as 1"
-            )
-        return inside
+        return marked

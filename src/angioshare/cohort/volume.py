@@ -6,9 +6,9 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from angioshare.cohort.names import printable
+from angioshare.cohort.names import listed, printable
 from angioshare.errors import DataError
-from angioshare.types import FloatArray, Spacing
+from angioshare.types import BoolArray, FloatArray, Spacing
 
 GRID_TOLERANCE = 0.1
 """Two grids are one if no corner voxel of the first lies farther from its twin than this share of a voxel's side."""
@@ -80,6 +80,26 @@ def refuse_other_grid(volume: Volume, reference: Volume, name: object, reference
             f"{printable(name)} lies {off_mm:.3g} mm off the grid of {printable(reference_name)}, more than "
             f"{bound_mm:.3g} mm; {cure}"
         )
+
+
+def inside(mask: Volume, name: object) -> BoolArray:
+    """The voxels that a mask marks.
+
+    Returns:
+        Shape (i, j, k); nowhere True where the mask is empty.
+
+    Raises:
+        DataError: It holds more than {0, 1} or {0, 255}: several structures, or probabilities.
+    """
+    marked: BoolArray = mask.voxels != 0
+    top = mask.voxels.max()
+    if marked.any() and (top not in (1, 255) or (marked & (mask.voxels != top)).any()):
+        values = listed(f"{value:g}" for value in np.unique(mask.voxels))
+        raise DataError(
+            f"{printable(name)} holds the values {values}, not 0 and 1 (or 0 and 255); decide which of them are "
+            "inside and write those as 1"
+        )
+    return marked
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -99,14 +99,14 @@ def cldice(reference: Mask, prediction: Mask) -> float:
     Dice is ruled by thick vessels; this counts a thin branch as much as a thick one of the same length.
 
     Args:
-        reference: Annotated mask, 2-D or 3-D.
+        reference: Annotated mask, shape (i, j, k).
         prediction: Mask to be judged, same shape.
 
     Returns:
         Harmonic mean of topology precision and topology sensitivity, in [0, 1]; 1 is perfect.
 
     Raises:
-        DataError: The masks differ in shape.
+        DataError: The masks differ in shape or are not 3-D.
 
     Units: none.
 
@@ -121,6 +121,8 @@ def cldice(reference: Mask, prediction: Mask) -> float:
         >>> cldice(tube, thin) > dice(tube, thin)
         True
     """
+    if np.ndim(reference) != 3:
+        raise DataError(f"a mask of shape {np.shape(reference)} has no centre line here; give two 3-D masks")
     G, S = crop_to_union(*mask_pair(reference, prediction))
     if not G.any() or not S.any():
         return 1.0 if not G.any() and not S.any() else 0.0

@@ -139,7 +139,7 @@ def surface(mask: BoolArray) -> BoolArray:
         >>> int(surface(np.ones((4, 4, 4), bool)).sum())
         56
     """
-    padded = np.pad(mask, 1)
+    padded = np.pad(np.ascontiguousarray(mask), 1)  # in C order, whatever that of a scan: `flat` is a view of it then
     flat = padded.reshape(-1)
     voxels = np.flatnonzero(flat)
     inner = np.ones(len(voxels), np.bool_)

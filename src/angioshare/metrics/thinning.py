@@ -45,7 +45,7 @@ def centre_lines(mask: BoolArray) -> BoolArray:
         >>> bool(lines.sum() < 20), bool(tube[lines].all())
         (True, True)
     """
-    padded = np.pad(mask, 1)
+    padded = np.pad(np.ascontiguousarray(mask), 1)  # in C order, whatever that of a scan: `grid` is a view of it then
     grid, strides = padded.reshape(-1), np.array(padded.strides)
     around = _STEPS @ strides
     left = np.flatnonzero(grid)

@@ -122,7 +122,10 @@ COLUMNS = ("setting", "seeds", "noise multiplier", "epsilon per patch", "epsilon
 
 
 def summary(results: StudyResults) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Header and rows of a table, one row a setting: mean and deviation over seeds of the mean over subjects."""
+    """Header and rows of a table, one row a setting: mean and deviation over seeds of the mean over subjects.
+
+    Seeds are those with scores, of those planned; scores that are undefined are left out of means and counted.
+    """
     scored = [record for record in results.records() if record.metric in ("dice", "bahd_voxel")]
     wanted = sorted({(record.metric, record.site) for record in scored}, key=lambda pair: (pair[0] != "dice", pair[1]))
     header = (*COLUMNS, *(f"{'Dice' if metric == 'dice' else 'bAHD (voxels)'}, {site}" for metric, site in wanted))
@@ -134,23 +137,25 @@ def summary(results: StudyResults) -> tuple[tuple[str, ...], list[tuple[str, ...
 
 def _line(points: list[PointResult], wanted: list[tuple[str, str]]) -> tuple[str, ...]:
     first = points[0]
-    cells = [first.run.config.sources[0].shown, str(len(points)), _number(first.noise_multiplier)]
+    scored = sum(any(record.metric == "dice" for record in point.records) for point in points)
+    seeds = str(scored) if scored == len(points) else f"{scored} of {len(points)}"
+    cells = [first.run.config.sources[0].shown, seeds, _number(first.noise_multiplier)]
     # Killed attempts may have made seeds differ; the largest speaks for all.
     for unit in ("patch", "subject"):
         found = [getattr(point.statement, unit) for point in points if point.statement]
         cells.append(rounded_up(max(each.epsilon for each in found)) if found else "-")
     cells.append(delta_words(first.statement, 4) if first.statement and first.noise_multiplier else "-")
-    for metric, site in wanted:
-        means = [mean for point in points if (mean := _mean(point, metric, site)) is not None]
-        spread = f" ± {stdev(means):.3f}" if len(means) > 1 else ""
-        cells.append(f"{fmean(means):.3f}{spread}" if means else "-")
-    return tuple(cells)
+    return (*cells, *(_over_seeds(points, metric, site) for metric, site in wanted))
 
 
-def _mean(point: PointResult, metric: str, site: str) -> float | None:
-    values = [record.value for record in point.records if (record.metric, record.site) == (metric, site)]
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
+def _over_seeds(points: list[PointResult], metric: str, site: str) -> str:
+    """Mean and deviation over seeds, and how many scores these leave out, because they are undefined."""
+    scores = [[r.value for r in point.records if (r.metric, r.site) == (metric, site)] for point in points]
+    means = [fmean(known) for values in scores if (known := [value for value in values if value is not None])]
+    undefined = sum(values.count(None) for values in scores)
+    spread = f" ± {stdev(means):.3f}" if len(means) > 1 else ""
+    shown = f"{fmean(means):.3f}{spread}" if means else "-"
+    return f"{shown} ({undefined} undefined)" if undefined else shown
 
 
 def _number(value: float | None) -> str:

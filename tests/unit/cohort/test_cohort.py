@@ -1,5 +1,6 @@
 """Three layouts, one cohort; masks applied, grids and voxel sizes kept."""
 
+import dataclasses
 import shutil
 
 import nibabel as nib
@@ -141,3 +142,19 @@ def test_a_subject_is_found_by_id_or_refused_by_name(root):
     assert cohort.subject("sub-A002").id == "sub-A002"
     with pytest.raises(DataError, match="no subject sub-X"):
         cohort.subject("sub-X")
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_scan_with_values_below_0_is_shifted_so_that_its_least_is_0(root, masked):
+    subject = open_cohort(root).subjects[0]
+    before = subject.load()
+    if not masked:
+        subject = dataclasses.replace(subject, brain_path=None)
+    inside = before.brain if masked else np.ones_like(before.brain)
+    scan = subject.load_angio()
+    shifted = scan.voxels - scan.voxels[inside].mean()
+    write_volume(subject.angio_path, Volume(shifted, scan.spacing_mm, scan.affine))
+    after = subject.load().angio
+    assert after.min() == 0
+    np.testing.assert_allclose(after[inside], scan.voxels[inside] - scan.voxels[inside].min(), atol=1e-3)
+    assert not after[~inside].any()

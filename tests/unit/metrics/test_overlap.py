@@ -91,3 +91,8 @@ def test_volumes_are_in_millilitres():
 def test_masks_on_different_grids_are_refused_with_both_shapes(metric):
     with pytest.raises(DataError, match=r"\(11, 11, 16\).*\(11, 11, 15\)"):
         metric(tube(1), tube(1, length=15))
+
+
+def test_a_mask_that_is_not_3d_has_no_centre_line():
+    with pytest.raises(DataError, match=r"shape \(11, 11\).*two 3-D masks"):
+        cldice(tube(1)[..., 0], tube(1)[..., 0])

@@ -135,3 +135,9 @@ def test_a_simple_voxel_is_one_whose_neighbours_hang_together():
     fast = thinning._simple(cubes[:, order[:, 0], order[:, 1], order[:, 2]])
     np.testing.assert_array_equal(fast, slow)
     assert 0.1 < np.mean(slow) < 0.9
+
+
+@settings(max_examples=20, deadline=None)
+@given(mask=lumps())
+def test_how_voxels_lie_in_memory_does_not_matter(mask):
+    assert np.array_equal(centre_lines(np.asfortranarray(mask)), centre_lines(mask))

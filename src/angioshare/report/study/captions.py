@@ -5,6 +5,7 @@ All of it is made from the content that is shown, so a page that leaves the hous
 
 from collections.abc import Iterable, Sequence
 
+from angioshare.metrics.fidelity import metric_key
 from angioshare.report.study import published
 from angioshare.report.study.content import Setting, StudyContent, in_order
 from angioshare.report.study.fidelity import distance_name
@@ -32,12 +33,11 @@ def caption_2(content: StudyContent, settings: Sequence[Setting]) -> str:
 
 def caption_3(content: StudyContent) -> str:
     """Of the scores at the own site."""
-    settings = measured(content, content.sites[:1])
     return (
-        f"{segmenters(settings, content)} Tested on whole volumes of {subjects(content, content.sites[0])}. A: a point "
-        "is the mean over subjects of one seed; box: quartiles and median, whiskers reach all seeds. B and C: the seed "
-        "whose segmenter had the best Dice on validation subjects; a point is a subject, the bar their mean, whiskers "
-        f"one SD. {UNDEFINED} {AXIS} {_published_dice(0)}"
+        f"{segmenters(content, content.sites[:1])} Tested on whole volumes of {subjects(content, content.sites[0])}. "
+        "A: a point is the mean over subjects of one seed; box: quartiles and median, whiskers reach all seeds. "
+        "B and C: the seed whose segmenter had the best Dice on validation subjects; a point is a subject, the bar "
+        f"their mean, whiskers one SD. {UNDEFINED} {AXIS} {_published_dice(0)}"
     )
 
 
@@ -56,9 +56,9 @@ def caption_5(content: StudyContent) -> str:
     sites = content.sites[1:]
     where = "; ".join(subjects(content, site) for site in sites)
     return (
-        f"{segmenters(measured(content, sites), content)} The same segmenters as in Figure 3, tested on {where}, from "
-        "which nothing was learned. A point is a subject, the bar their mean, whiskers one SD, for the seed whose "
-        f"segmenter had the best Dice on validation subjects of the own site. {UNDEFINED} {AXIS} {_published_dice(1)}"
+        f"{segmenters(content, sites)} The same segmenters as in Figure 3, tested on {where}, from which nothing was "
+        "learned. A point is a subject, the bar their mean, whiskers one SD, for the seed whose segmenter had the "
+        f"best Dice on validation subjects of the own site. {UNDEFINED} {AXIS} {_published_dice(1)}"
     )
 
 
@@ -81,9 +81,12 @@ def caption_6(content: StudyContent, network: str) -> str:
     return (
         f"{name}: Frechet distance between images (without labels) of {patches}, by the features of the network "
         f"“{network}”. A: of the pairs of each point and real patches, those it was trained on (circles) and those of "
-        "test subjects (triangles); B: the second minus the first: above that of real patches, the source is nearer to "
-        f"what it learned from than to other people. {_runs(content)} “real” compares training patches with other "
-        f"training patches, which shows what distance sets of this size have anyway. {AXIS} {beside}{comparable}"
+        "test subjects (triangles); B: the second minus the first. A source that knows nothing of these very people "
+        "(the simulator) shows in B what chance and the choice of subjects give. “real” compares training patches with "
+        "other patches of the same subjects: in A, what distance sets of this size have anyway; in B, what copying the "
+        "training subjects gives. A source that lies in B clearly above the simulator, towards “real”, has come nearer "
+        f"to its training subjects than to other people. {_runs(content, metric_key('frechet', network, 'train'))} "
+        f"{AXIS} {beside}{comparable}"
     )
 
 
@@ -105,9 +108,9 @@ def caption_8(content: StudyContent) -> str:
     settings = [one for one in content.settings if content.numbers(one, "ssim_mean") and one.role != "shuffled"]
     return (
         "Structural similarity (Wang et al. 2004), mean over all pairs of images of one point: near 1, all its patches "
-        f"are alike (mode collapse); best is that of real patches. {_runs(content)} {made_from(settings)} {AXIS} "
-        f"Published: above {published.SSIM_COLLAPSED:g} for its epsilon below {published.SSIM_EPSILON:g} (one patch), "
-        "less for larger ones."
+        f"are alike (mode collapse); best is that of real patches. {_runs(content, 'ssim_mean')} "
+        f"{made_from(settings)} {AXIS} Published: above {published.SSIM_COLLAPSED:g} for its epsilon below "
+        f"{published.SSIM_EPSILON:g} (one patch), less for larger ones."
     )
 
 
@@ -124,13 +127,12 @@ def caption_s2(settings: Sequence[Setting], view: ErrorView) -> str:
 
 def caption_tradeoff(content: StudyContent) -> str:
     """Of the trade-off figure."""
-    settings = measured(content, content.sites)
     left = {one.title for scale in SCALES for one in unplaced(content, scale)}
     missing = f" Without a finite number on an axis, and so not on it: {', '.join(sorted(left))}." if left else ""
     where = "; ".join(subjects(content, site) for site in content.sites)
     return (
-        f"{segmenters(settings, content)} A row for each test site ({where}); along x, noise multiplier, epsilon for "
-        "one patch and epsilon for one subject, all rising to the right with what is revealed. A point is the mean "
+        f"{segmenters(content, content.sites)} A row for each test site ({where}); along x, noise multiplier, epsilon "
+        "for one patch and epsilon for one subject, all rising to the right with what is revealed. A point is the mean "
         "over subjects of one seed; box: quartiles and median over seeds, whiskers reach all. Lines are means over "
         f"seeds of what has no noise. Shaded: beyond the threshold (see below).{missing} Violet: published, at the "
         "epsilon for one patch that the paper prints; it prints none for a subject."
@@ -161,11 +163,13 @@ def listed(names: Iterable[str]) -> str:
     return f"{', '.join(first)} and {last}" if first else last
 
 
-def segmenters(settings: Sequence[Setting], content: StudyContent) -> str:
-    """What segmenters were trained on, and how many seeds there are."""
+def segmenters(content: StudyContent, sites: Sequence[str]) -> str:
+    """What the segmenters with scores at any of these sites were trained on, and how many seeds were scored."""
+    settings = measured(content, sites)
+    seeds = seeds_words(len(content.scored(one, sites)) for one in settings)
     return (
         "U-Nets trained on the pairs of each point and chosen by Dice on validation subjects. "
-        f"{made_from(settings)} {content.seeds_words(settings).capitalize()} a setting."
+        f"{made_from(settings)} {seeds.capitalize()} a setting."
     )
 
 
@@ -178,14 +182,29 @@ def subjects(content: StudyContent, site: str) -> str:
 
 def measured(content: StudyContent, sites: Sequence[str]) -> list[Setting]:
     """Settings with a Dice at any of these sites."""
-    return [one for one in content.settings if any(content.spread(one, "dice", site) for site in sites)]
+    return [one for one in content.settings if content.scored(one, sites)]
 
 
-def _runs(content: StudyContent) -> str:
-    trained = [one for one in content.settings if any(point in content.seeds for point in one.points)]
-    return (
-        f"A point is a seed ({content.seeds_words(trained)} a setting), the bar their mean, whiskers one SD over seeds."
-    )
+def seeds_words(counts: Iterable[int]) -> str:
+    """How many seeds settings have, in words; a setting without any does not count.
+
+    Example:
+        >>> seeds_words([3, 3, 0]), seeds_words([1, 3]), seeds_words([1]), seeds_words([])
+        ('3 seeds', '1 to 3 seeds', 'one seed', 'no seed')
+    """
+    found = set(counts) - {0}
+    if not found:
+        return "no seed"
+    low, high = min(found), max(found)
+    if high == 1:
+        return "one seed"
+    return f"{high} seeds" if low == high else f"{low} to {high} seeds"
+
+
+def _runs(content: StudyContent, metric: str) -> str:
+    """What a mark is, where it is a number of stage `fidelity`; the figures of these leave shuffled labels out."""
+    seeds = seeds_words(len(content.numbers(one, metric)) for one in content.settings if one.role != "shuffled")
+    return f"A point is a seed ({seeds} a setting), the bar their mean, whiskers one SD over seeds."
 
 
 def _published_dice(site: int) -> str:

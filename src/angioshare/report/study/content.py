@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from statistics import fmean
 from typing import Literal, TypeAlias
 
 from angioshare.privacy.unit import Guarantee, PrivacyStatement, PrivacyUnit
@@ -149,9 +150,23 @@ class StudyContent:
         found = self._scores.get((point, metric, site), [])
         return next((_finite(record.value) for record in found if record.subject == subject), None)
 
+    def scored(self, setting: Setting, sites: Iterable[str]) -> list[str]:
+        """The points of a setting with a Dice at any of these sites; a trained point may have none yet."""
+        found = {score.point for site in sites for score in self.spread(setting, "dice", site)}
+        return [point for point in setting.points if point in found]
+
     def seed_means(self, setting: Setting, metric: str, site: str) -> list[float]:
         """Mean over subjects of each seed; seeds where it is undefined on all are left out."""
         return [score.mean for score in self.spread(setting, metric, site) if score.mean is not None]
+
+    def subject_means(self, setting: Setting, metric: str, site: str) -> dict[str, float]:
+        """Mean over seeds of each subject; subjects where it is undefined for all seeds are left out."""
+        found: dict[str, list[float]] = {}
+        for score in self.spread(setting, metric, site):
+            for subject, value in zip(score.subjects, score.values, strict=True):
+                if value is not None:
+                    found.setdefault(subject, []).append(value)
+        return {subject: fmean(values) for subject, values in found.items()}
 
     def numbers(self, setting: Setting, metric: str) -> dict[str, float]:
         """A number of stage `fidelity` of each point where it is defined, by point."""
@@ -181,16 +196,6 @@ class StudyContent:
     def with_role(self, *roles: Role) -> list[Setting]:
         """Settings of these roles, in the order of the figures."""
         return [setting for setting in in_order(self.settings) if setting.role in roles]
-
-    def seeds_words(self, settings: Iterable[Setting]) -> str:
-        """How many seeds the settings were trained with, in words."""
-        counts = {sum(point in self.seeds for point in setting.points) for setting in settings} - {0}
-        if not counts:
-            return "no seed"
-        low, high = min(counts), max(counts)
-        if high == 1:
-            return "one seed"
-        return f"{high} seeds" if low == high else f"{low} to {high} seeds"
 
 
 def in_order(settings: Iterable[Setting]) -> list[Setting]:

@@ -1,7 +1,7 @@
 """The report of a study as HTML: one file for the house, one that may leave it. Both work offline and load nothing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
@@ -16,7 +16,7 @@ from angioshare.report.pictures import Picture
 from angioshare.report.study.content import Setting, StudyContent, in_order
 from angioshare.report.study.figures import StudyFigure, study_figures, tradeoff_figure
 from angioshare.report.study.sharing import by_setting, unprotected_in_study
-from angioshare.report.study.threshold import DEFINITION, Threshold, thresholds
+from angioshare.report.study.threshold import DEFINITION, Threshold, Verdict, thresholds
 from angioshare.report.study.words import study_words, threshold_words
 from angioshare.report.tables import Summary, summarise
 from angioshare.types import Json
@@ -28,15 +28,16 @@ class SettingRow:
 
     Attributes:
         setting: Which.
-        trained: How many of its points are trained.
-        cells: For each site, mean and SD over seeds of the mean over subjects, by metric; None where unmeasured.
-        usable: For each site, whether it is usable (see `threshold`); None where that is not asked.
+        scored: How many of its points have a Dice at any site.
+        cells: For each site, mean and SD over seeds of the mean over subjects, by metric; None where unmeasured. `n`
+            and `undefined` count scores there, one for each seed and subject.
+        verdicts: For each site, whether it is usable (see `threshold`); None where that is not asked.
     """
 
     setting: Setting
-    trained: int
+    scored: int
     cells: tuple[dict[str, Summary | None], ...]
-    usable: tuple[bool | None, ...]
+    verdicts: tuple[Verdict | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -138,16 +139,16 @@ def setting_rows(content: StudyContent, found: Sequence[Threshold]) -> list[Sett
         content: What was found.
         found: Of `thresholds`.
     """
-    usable = {(v.setting.name, one.site): v.usable for one in found if one.bar is not None for v in one.verdicts}
+    verdicts = {(v.setting.name, one.site): v for one in found if one.bar is not None for v in one.verdicts}
     return [
         SettingRow(
             setting=setting,
-            trained=sum(point in content.seeds for point in setting.points),
+            scored=len(content.scored(setting, content.sites)),
             cells=tuple(
                 {metric.key: _over_seeds(content, setting, metric.key, site) for metric in METRICS}
                 for site in content.sites
             ),
-            usable=tuple(usable.get((setting.name, site)) for site in content.sites),
+            verdicts=tuple(verdicts.get((setting.name, site)) for site in content.sites),
         )
         for setting in in_order(content.settings)
         if any(point in content.seeds for point in setting.points)
@@ -155,9 +156,11 @@ def setting_rows(content: StudyContent, found: Sequence[Threshold]) -> list[Sett
 
 
 def _over_seeds(content: StudyContent, setting: Setting, metric: str, site: str) -> Summary | None:
-    """Mean and SD over seeds; a seed counts as undefined where it is undefined on all subjects."""
-    means = [one.mean for one in content.spread(setting, metric, site)]
-    return summarise(means) if means else None
+    """Mean and SD over seeds of the mean over subjects; scores that these means leave out are counted."""
+    spread = content.spread(setting, metric, site)
+    values = [value for one in spread for value in one.values]
+    means = summarise(one.mean for one in spread)
+    return replace(means, n=len(values), undefined=values.count(None)) if spread else None
 
 
 def standing_words(content: StudyContent) -> str:

@@ -3,18 +3,20 @@
 `DEFINITION` says it in words; `thresholds` computes it from records.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from angioshare.metrics.interval import paired_difference
 from angioshare.report.study.content import Setting, StudyContent
 
 DEFINITION = (
     "A private setting is usable at a site if the Dice of its segmenters, mean over subjects and then over seeds, lies "
     "above the bar. The bar is the highest of three: half of the Dice without privacy (the same synthesizer without "
     "noise), the best Dice of what costs no privacy (simulator, untaught reader), and the Dice of real patches with "
-    "shuffled labels. The "
-    "threshold is the largest noise multiplier up to which every setting is usable."
+    "shuffled labels. The threshold is the largest noise multiplier up to which every setting is usable. A mean may "
+    "lie above the bar by chance: where the 95 % interval of the difference from the bar over subjects (paired, mean "
+    "over seeds each) is not wholly above 0, a setting is usable by its mean alone, not told apart from the bar."
 )
 
 
@@ -25,10 +27,12 @@ class Bar:
     Attributes:
         dice: The Dice.
         reason: Which of the three it is, in words.
+        scores: The same for each subject, mean over seeds.
     """
 
     dice: float
     reason: str
+    scores: Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,12 +44,15 @@ class Verdict:
         means: Mean over subjects of each seed.
         usable: Whether their mean exceeds the bar.
         above: How many seeds exceed it by themselves.
+        apart: Whether it lies above the bar beyond chance: the 95 % interval of the difference over subjects (paired,
+            each the mean over seeds) is above 0; never with fewer than two subjects, or without a bar.
     """
 
     setting: Setting
     means: tuple[float, ...]
     usable: bool
     above: int
+    apart: bool
 
     @property
     def mean(self) -> float:
@@ -124,7 +131,20 @@ def _threshold(content: StudyContent, family: str, settings: Sequence[Setting], 
 def _verdict(content: StudyContent, setting: Setting, site: str, bar: Bar | None) -> Verdict:
     means = tuple(content.seed_means(setting, "dice", site))
     floor = bar.dice if bar is not None else 0.0
-    return Verdict(setting=setting, means=means, usable=fmean(means) > floor, above=sum(mean > floor for mean in means))
+    return Verdict(
+        setting=setting,
+        means=means,
+        usable=fmean(means) > floor,
+        above=sum(mean > floor for mean in means),
+        apart=bar is not None and _apart(content.subject_means(setting, "dice", site), bar.scores),
+    )
+
+
+def _apart(scores: Mapping[str, float], bar: Mapping[str, float]) -> bool:
+    """Whether scores lie above the bar's on the same subjects, by the interval of their difference."""
+    subjects = sorted(scores.keys() & bar.keys())
+    found = paired_difference([scores[one] for one in subjects], [bar[one] for one in subjects], seed=0)
+    return found.low > 0  # NaN, and so False, below two subjects
 
 
 def _bar(content: StudyContent, setting: Setting, site: str) -> Bar | None:
@@ -132,24 +152,30 @@ def _bar(content: StudyContent, setting: Setting, site: str) -> Bar | None:
     bars = []
     plain = reference(content, setting, site)
     if plain is not None:
-        bars.append(Bar(dice=plain / 2, reason=f"half of the Dice without privacy ({plain:.3f})"))
+        dice, scores = _mean(content, plain, site), content.subject_means(plain, "dice", site)
+        halves = {subject: score / 2 for subject, score in scores.items()}
+        bars.append(Bar(dice=dice / 2, reason=f"half of the Dice without privacy ({dice:.3f})", scores=halves))
     for role in ("simulator", "shuffled"):
-        found = [
-            (fmean(means), one.synthesizer)
-            for one in content.settings
-            if one.role == role and (means := content.seed_means(one, "dice", site))
-        ]
-        if found and (bars or role == "simulator"):
-            dice, best = max(found)
-            free = f"the Dice of the {best.replace('-', ' ')}, which costs no privacy"
-            bars.append(
-                Bar(dice=dice, reason=free if role == "simulator" else "the Dice of real patches with shuffled labels")
-            )
+        best = _best(content, [one for one in content.settings if one.role == role], site)
+        if best is not None and (bars or role == "simulator"):
+            free = f"the Dice of the {best.synthesizer.replace('-', ' ')}, which costs no privacy"
+            reason = free if role == "simulator" else "the Dice of real patches with shuffled labels"
+            scores = content.subject_means(best, "dice", site)
+            bars.append(Bar(dice=_mean(content, best, site), reason=reason, scores=scores))
     return max(bars, key=lambda bar: bar.dice, default=None)
 
 
-def reference(content: StudyContent, setting: Setting, site: str) -> float | None:
-    """Dice without privacy: of the same synthesizer where it was trained without noise, else the best of any."""
+def reference(content: StudyContent, setting: Setting, site: str) -> Setting | None:
+    """The best without privacy: of the same synthesizer where it was trained without noise, else of any."""
     plain = [one for one in content.with_role("non-private") if content.seed_means(one, "dice", site)]
-    same = [one for one in plain if one.synthesizer == setting.synthesizer]
-    return max((fmean(content.seed_means(one, "dice", site)) for one in same or plain), default=None)
+    return _best(content, [one for one in plain if one.synthesizer == setting.synthesizer] or plain, site)
+
+
+def _best(content: StudyContent, settings: Iterable[Setting], site: str) -> Setting | None:
+    """The setting with the largest Dice at a site; None if none was measured."""
+    measured = [one for one in settings if content.seed_means(one, "dice", site)]
+    return max(measured, key=lambda one: _mean(content, one, site), default=None)
+
+
+def _mean(content: StudyContent, setting: Setting, site: str) -> float:
+    return fmean(content.seed_means(setting, "dice", site))

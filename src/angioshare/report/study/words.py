@@ -10,7 +10,7 @@ from angioshare.report.study.content import Role, Setting, StudyContent
 from angioshare.report.study.threshold import Threshold, Verdict, thresholds
 
 SAME = 0.0005
-"""Dice that differ by less are the same in print."""
+"""Dice that differ by no more are the same in print."""
 
 RIVALS: tuple[Role, ...] = ("real", "non-private", "simulator", "shuffled")
 """What has no noise, in the order of a sentence."""
@@ -77,11 +77,11 @@ def _family(one: Threshold) -> str:
 
 def _steps(verdicts: Sequence[Verdict]) -> str:
     """Whether more noise always meant less Dice."""
-    falls = sum(after.mean < before.mean for before, after in pairwise(verdicts))
+    falls = sum(before.mean - after.mean > SAME for before, after in pairwise(verdicts))
     steps = len(verdicts) - 1
     if falls == steps:
         return "it falls with every step of more noise" if steps > 1 else "it falls with more noise"
-    if all(abs(after.mean - before.mean) < SAME for before, after in pairwise(verdicts)):
+    if all(abs(after.mean - before.mean) <= SAME for before, after in pairwise(verdicts)):
         return "it does not change with noise"
     if not falls:
         return "it never falls with more noise, so no trade-off shows in this range"
@@ -113,7 +113,18 @@ def threshold_words(one: Threshold) -> str:
     if one.strays:
         noises = " and ".join(stray.noise_shown for stray in one.strays)
         words += f"; that noise {noises} lies above the bar again, out of order, tells how uncertain this is"
-    return words + "."
+    return " ".join([words + ".", *_chance_words(one)])
+
+
+def _chance_words(one: Threshold) -> list[str]:
+    """Which settings are usable by their mean alone."""
+    alone = [verdict.setting.noise_shown for verdict in one.verdicts if verdict.usable and not verdict.apart]
+    if not alone:
+        return []
+    return [
+        f"At noise {listed(alone)} it is usable by its mean alone, not told apart from the bar: the 95 % interval of "
+        "the difference over subjects is not wholly above 0."
+    ]
 
 
 def _spread_words(one: Threshold) -> list[str]:
@@ -124,7 +135,7 @@ def _spread_words(one: Threshold) -> list[str]:
             "There is one seed for each of them, so nothing is known of the spread over seeds: read this with care."
         ]
     widest = max(several, key=lambda verdict: max(verdict.means) - min(verdict.means))
-    if max(widest.means) - min(widest.means) < SAME:
+    if max(widest.means) - min(widest.means) <= SAME:
         return ["All its seeds give the same Dice, to three digits."]
     words = (
         f"Seeds lie farthest apart at noise {widest.setting.noise_shown}: from {min(widest.means):.3f} to "
@@ -177,8 +188,10 @@ def _protection(found: Sequence[Threshold]) -> list[str]:
         return ["Since no private setting is usable, no useful pairs with a guarantee come out of this study."]
     settings = list(usable.values())
     low = min(settings, key=lambda setting: setting.epsilon("patch"))
+    apart = any(v.apart for one in found if low in one.usable for v in one.verdicts if v.setting is low)
+    chance = "" if apart else "is so by its mean alone and "
     words = (
-        f"The strictest setting that is usable at any site, {_setting_words(low)}, bounds one patch by epsilon "
+        f"The strictest setting that is usable at any site, {_setting_words(low)}, {chance}bounds one patch by epsilon "
         f"{low.epsilon_shown('patch')} and one subject by epsilon {low.epsilon_shown('subject')}."
     )
     if all(weak(setting.epsilon("patch")) for setting in settings):
