@@ -159,6 +159,8 @@ def run_study(options: argparse.Namespace, plan: Path) -> int:
     command += ["--cohort", str(options.cohort), "--jobs", str(options.jobs), "--profile", options.profile]
     for site in options.second_site:
         command += ["--second-site", str(site)]
+    if options.public_cohort:
+        command += ["--public-cohort", str(options.public_cohort)]
     if options.ledger:
         command += ["--ledger", str(options.ledger)]
     command += ["--dry-run"] if options.dry_run else []
@@ -232,6 +234,7 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cohort", type=Path, required=True, help="the private cohort")
     parser.add_argument("--second-site", type=Path, action="append", default=[], help="another test cohort")
+    parser.add_argument("--public-cohort", type=Path, help="labelled scans that readers may learn from freely")
     parser.add_argument("--out", type=Path, required=True, help="folder of plan, study and table")
     parser.add_argument("--seeds", type=seeds, default=[1, 2, 3], help="consecutive seeds, default 1,2,3")
     parser.add_argument("--methods", type=words, default=methods, help=f"default {','.join(methods)}")

@@ -112,8 +112,8 @@ class Config(Settings):
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
         names = [source.name for source in self.sources]
-        if len(set(names)) != len(names):
-            raise ValueError(f"source names {names} must differ")
+        if len({name.casefold() for name in names}) != len(names):  # each has a folder, and some disks know no case
+            raise ValueError(f"source names {names} must differ, and not in case alone; rename one")
         return self
 
 

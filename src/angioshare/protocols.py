@@ -115,12 +115,14 @@ class Context:
         unit: The privacy unit.
         provenance: What its output reveals, if it learns from real patches.
         device: Where networks run, in torch's words.
+        public: Store of patches of a public cohort, cut alike; None where there is none.
     """
 
     patches: PatchSettings
     unit: PrivacyUnit = "patch"
     provenance: Provenance = "unprotected"
     device: str = "cpu"
+    public: Path | None = None
 
 
 class TrainedSynthesizer(Protocol):

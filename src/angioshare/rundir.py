@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 from angioshare.errors import BusyError, DataError
 from angioshare.types import Json
@@ -76,13 +77,37 @@ def read_json(path: Path) -> Json:
     Raises:
         DataError: The file is missing or holds no JSON object.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read {path}: {error}") from error
+    value = _loaded(path)
     if not isinstance(value, dict):
-        raise DataError(f"{path} holds a {type(value).__name__}, not a JSON object")
+        raise DataError(f"{path} holds a {type(value).__name__}, not a JSON object; bring back the file that was")
     return value
+
+
+def read_rows(path: Path, step: str) -> list[Json]:
+    """Read a JSON list of rows: objects of the same keys, `step` with a number, the others with a number or null.
+
+    Raises:
+        DataError: The file is missing or holds no such list.
+    """
+    rows = _loaded(path)
+    if not (
+        isinstance(rows, list)
+        and all(isinstance(row, dict) and row.keys() == rows[0].keys() for row in rows)
+        and all(isinstance(row.get(step), int | float) for row in rows)
+        and all(isinstance(value, int | float | None) for row in rows for value in row.values())
+    ):
+        raise DataError(f"{path} holds no rows of numbers by {step!r}; bring back the file that was, or delete it")
+    return rows
+
+
+def _loaded(path: Path) -> Any:
+    """Read JSON of any kind."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise DataError(f"cannot read {path}: it is nested too deep; bring back the file that was") from error
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error}; bring back the file that was") from error
 
 
 @contextmanager

@@ -52,6 +52,12 @@ def test_every_source_is_scored_on_every_test_subject_of_both_sites(run):
     assert scored == {(source, *subject) for source in sources for subject in subjects}
 
 
+def test_how_many_real_patches_there_are_is_told_inside_alone(run):
+    """With `allow_fewer` it follows from a subject's labels."""
+    told = {r["trained_on"]: r["provenance"] for r in records(run) if r["metric"] == "pairs"}
+    assert {name for name, provenance in told.items() if provenance == "unprotected"} == {"real", "shuffled"}
+
+
 def test_a_second_call_does_nothing(run, place, settings_file, capsys):
     before = files(place)
     main(["run", str(place / "A"), str(run), "--second-site", str(place / "B"), "--config", str(settings_file)])

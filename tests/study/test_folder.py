@@ -7,19 +7,24 @@ from dataclasses import replace
 from functools import partial
 from itertools import count
 
+import numpy as np
 import pytest
+from phantoms import phantom
 
 from angioshare.cli.main import main
+from angioshare.cohort.writer import write_bids_cohort
 from angioshare.errors import SettingsError
 from angioshare.patches.store import read_manifest
 from angioshare.progress import SilentProgress
+from angioshare.rundir import read_json
+from angioshare.stages.inputs import INPUTS
 from angioshare.stages.run import Run
 from angioshare.stages.train import outlook_of_source
 from angioshare.study import folder
 from angioshare.study.engine import job_list, profile_text
 from angioshare.study.folder import controlled, make_study, planned_study
 from angioshare.study.gather import study_results, summary
-from angioshare.study.job import run_job
+from angioshare.study.job import _take_over, run_job
 from angioshare.study.outlook import outlook
 from angioshare.study.plan import load_plan
 from angioshare.study.rehearsal import SeenEnough, Watch, rehearsed
@@ -28,9 +33,9 @@ from angioshare.study.watch import StageTimes, standing
 STUDY = {"cohort": None, "second_sites": (), "ledger": None}
 
 
-def planned(place, out="out", resume=False):
+def planned(place, out="out", resume=False, **more):
     plan = load_plan(str(place / "plan.yaml"))
-    return planned_study(place / out, plan, **STUDY, state=place / "state" / "angioshare", resume=resume)
+    return planned_study(place / out, plan, **STUDY, **more, state=place / "state" / "angioshare", resume=resume)
 
 
 @pytest.fixture
@@ -161,6 +166,43 @@ def test_patches_that_a_killed_job_took_over_are_taken_over_anew(short):
     (taker.private / "patches" / "manifest.json").write_text("of an earlier cohort")
     run_job(short.root, "learn", taker.root.name, state=short.state, log=SilentProgress())
     assert read_manifest(taker.private / "patches") == read_manifest(keeper.private / "patches")
+
+
+def test_a_public_cohort_is_that_of_every_point_and_cut_once(place):
+    rng = np.random.default_rng(1)
+    write_bids_cohort(place / "open", "B", (phantom(rng, f"B{index}") for index in range(2)))
+    base, reader = place / "base.toml", '[[sources]]\nname = "untaught"\nsynthesizer = "untaught-reader"\npairs = 4\n'
+    base.write_text(base.read_text().replace("[segmentation]", f"{reader}[segmentation]"))
+    plan = place / "plan.yaml"
+    before = plan.read_text()
+    plan.write_text(before + "baselines: [real]\n")
+    with pytest.raises(SettingsError, match="no point of this study learns from the public cohort"):
+        planned(place, public_cohort=place / "open")
+    plan.write_text(before + "baselines: [real, untaught]\npublic_cohort: open\n")
+    study = planned(place)
+    make_study(study)
+    assert {study.run_of(point).public_cohort for point in study.points} == {(place / "open").resolve()}
+    run_job(study.root, "prepare", "real-seed0", state=study.state, log=SilentProgress())
+    keeper, taker = (study.run_of(next(p for p in study.points if p.name == name))
+                     for name in ("real-seed0", "untaught-seed0"))  # fmt: skip
+    _take_over(keeper, taker)
+    assert (taker.public_patches / "label.npy").samefile(keeper.public_patches / "label.npy")
+    assert read_json(taker.private / INPUTS) == read_json(keeper.private / INPUTS)
+    plan.write_text(plan.read_text().replace("public_cohort: open\n", ""))
+    with pytest.raises(SettingsError, match=r"holds a study with the public cohort .*open"):
+        planned(place, resume=True)
+
+
+def test_what_a_point_takes_over_counts_no_cost_of_the_point_that_made_it(short):
+    run_job(short.root, "prepare", "real-seed0", state=short.state, log=SilentProgress())
+    run_job(short.root, "learn", "wgan-private-1-seed0", state=short.state, log=SilentProgress())
+    points = {point.name: point for point in study_results(short.root, state=short.state).points}
+    maker, taker = (
+        [r.metric for r in points[name].records if r.stage == "prepare"]
+        for name in ("real-seed0", "wgan-private-1-seed0")
+    )
+    assert "peak_memory" in maker
+    assert sorted(taker) == sorted(maker)
 
 
 def test_a_job_waits_for_whoever_works_in_its_folder(short):

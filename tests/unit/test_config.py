@@ -1,5 +1,8 @@
+import numpy as np
 import pytest
+from phantoms import phantom
 
+from angioshare.cohort.writer import write_bids_cohort
 from angioshare.config import load_config, parse_config, preset_names, to_toml
 from angioshare.errors import SettingsError
 from angioshare.stages.pipeline import check_sources
@@ -66,6 +69,30 @@ def test_two_sources_may_not_share_a_name():
     two = 'sources = [{name = "a", synthesizer = "wgan"}, {name = "a", synthesizer = "real"}]'
     with pytest.raises(SettingsError, match="must differ"):
         parse_config(two, name="t")
+
+
+def test_two_names_may_not_differ_in_case_alone():
+    two = 'sources = [{name = "wgan", synthesizer = "wgan"}, {name = "WGAN", synthesizer = "real"}]'
+    with pytest.raises(SettingsError, match="not in case alone"):
+        parse_config(two, name="t")
+
+
+def checked(tmp_path, title="", source_title="", name="a"):
+    source = f'{{name = "{name}", title = "{source_title}", synthesizer = "wgan"}}'
+    config = parse_config(f'title = "{title}"\nsources = [{source}]', name="t")
+    check_sources(Run(tmp_path / "run", config, tmp_path / "cohort", (), None, tmp_path))
+
+
+@pytest.mark.parametrize(
+    "titles",
+    [{"title": "In /srv/a"}, {"source_title": "WGAN of SUB-A1"}, {"name": "sub-A1"}, {"title": "For sub-Anna"}],
+)
+def test_a_title_that_no_page_may_show_is_refused_before_anything_is_made(tmp_path, titles):
+    subjects = (phantom(np.random.default_rng(0), name) for name in ("Anna", "Bert", "Carl"))
+    write_bids_cohort(tmp_path / "cohort", "one", subjects)
+    checked(tmp_path, title="Siemens /GE, ~20 subjects", source_title="sub-sampled")
+    with pytest.raises(SettingsError, match=r"holds a path or the id of a subject.*choose another"):
+        checked(tmp_path, **titles)
 
 
 def test_an_unknown_preset_lists_the_known_ones():

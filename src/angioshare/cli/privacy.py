@@ -9,6 +9,7 @@ import typer
 
 from angioshare.cli.output import answer, answer_json, state_folder, table
 from angioshare.errors import CheckFailed, SettingsError
+from angioshare.privacy.unit import rounded_up
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
@@ -60,7 +61,7 @@ def budget(
     if as_json:
         answer_json(found)
     else:
-        table([(key, _shown(value)) for key, value in found.items()], ("what", "value"))
+        table([(key, _shown(value, key)) for key, value in found.items()], ("what", "value"))
 
 
 def ledger(
@@ -87,7 +88,7 @@ def ledger(
         table(rows, _LEDGER_COLUMNS)
         for key, value in report.items():
             if key != "events":
-                answer(f"{key}: {_shown(value)}")
+                answer(f"{key}: {_shown(value, key)}")
     if check and not report["chain_ok"]:
         raise CheckFailed(f"{path}: the chain is broken; restore the file from a backup, or treat the cohort as spent")
 
@@ -95,11 +96,12 @@ def ledger(
 _LEDGER_COLUMNS = ("run", "unit", "steps", "sampling_probability", "noise_multiplier")
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, what: str = "") -> str:
+    """A value in words; an epsilon, or both of one thing, is a bound and is rounded upwards."""
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return rounded_up(value) if "epsilon" in what else f"{value:.6g}"
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_shown(entry)}" for key, entry in value.items())
+        return ", ".join(f"{key} {_shown(entry, what if 'epsilon' in what else key)}" for key, entry in value.items())
     return str(value)
 
 

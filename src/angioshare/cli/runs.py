@@ -49,6 +49,9 @@ def run(
     changes: Annotated[list[str] | None, typer.Option("--set", help="key=value on top; may be repeated.")] = None,
     device: Annotated[str | None, typer.Option(help="Where networks run: cpu, cuda, cuda:1, ...")] = None,
     ledger: Annotated[Path | None, typer.Option(help="The cohort's ledger, where it cannot stand beside it.")] = None,
+    public_cohort: Annotated[
+        Path | None, typer.Option(help="Labelled scans that anybody may have, for readers to learn from freely.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the folder's own settings.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List stages, what is missing, and epsilon.")] = False,
     as_json: Json = False,
@@ -71,14 +74,24 @@ def run(
         if preset or config or changes or known or any(budget):
             raise SettingsError(f"--resume takes the settings of {out}; leave what chooses settings out")
         this = open_run(out, state=state_folder())
-        _check_same(this, cohort, second_site or [], ledger)
+        _check_same(this, cohort, second_site or [], ledger, public_cohort)
         if device not in (None, this.config.device):
             raise SettingsError(f"--device {device}: {out} was begun on {this.config.device}; leave --device out")
     else:
         if device is not None:
             changes = [*(changes or ()), f"device={json.dumps(device)}"]
-        settings = _settings(cohort, preset, config, budget, known or [], changes or [])
-        this = planned_run(out, settings, cohort, second_site or (), ledger=ledger, state=state_folder())
+        settings = _settings(
+            cohort, preset, config, budget, known or [], changes or [], public_cohort=public_cohort is not None
+        )
+        this = planned_run(
+            out,
+            settings,
+            cohort,
+            second_site or (),
+            ledger=ledger,
+            state=state_folder(),
+            public_cohort=public_cohort,
+        )
         check_sources(this)
     if dry_run:
         _answer_outlook(outlook(this), as_json)
@@ -87,12 +100,15 @@ def run(
     _answer_run(this, as_json)
 
 
-def _check_same(this: "Run", cohort: Path, second_sites: list[Path], ledger: Path | None) -> None:
+def _check_same(
+    this: "Run", cohort: Path, second_sites: list[Path], ledger: Path | None, public_cohort: Path | None
+) -> None:
     """Refuse to go on with a run on something else than what is named."""
     sites = tuple(site.resolve() for site in second_sites)
     for what, given, held in (
         ("COHORT", cohort.resolve(), this.cohort),
         ("--ledger", ledger.resolve() if ledger else this.ledger, this.ledger),
+        ("--public-cohort", public_cohort.resolve() if public_cohort else this.public_cohort, this.public_cohort),
         ("--second-site", sites or this.second_sites, this.second_sites),
     ):
         if given != held:
@@ -113,6 +129,8 @@ def _settings(
     budget: tuple[str | None, Literal["subject", "patch"] | None, str | None],
     known: list[str],
     changes: list[str],
+    *,
+    public_cohort: bool,
 ) -> "Config":
     """Those of the preset or file, or those that suit the budget; told what the protocol says."""
     from angioshare.config import load_config
@@ -126,7 +144,13 @@ def _settings(
     epsilon, unit, delta = number(budget[0] or "1", "--epsilon"), budget[1] or "subject", number(budget[2], "--delta")
     assert epsilon is not None
     found, first = recommended_config(
-        cohort, epsilon=epsilon, unit=unit, delta=delta, changes=tuple(changes), protocol=said
+        cohort,
+        epsilon=epsilon,
+        unit=unit,
+        delta=delta,
+        changes=tuple(changes),
+        protocol=said,
+        public_cohort=public_cohort,
     )
     say(f"recommended for epsilon {epsilon:g} per {unit}: {first.method}. {first.reason}")
     return found

@@ -25,6 +25,9 @@ def study(
     out: Annotated[Path, typer.Argument(help="Folder of the study.")],
     cohort: Annotated[Path | None, typer.Option(help="The private cohort, if the plan does not name it.")] = None,
     second_site: Annotated[list[Path] | None, typer.Option(help="Another test cohort; may be repeated.")] = None,
+    public_cohort: Annotated[
+        Path | None, typer.Option(help="Labelled scans that anybody may have, for readers to learn from freely.")
+    ] = None,
     changes: Annotated[list[str] | None, typer.Option("--set", help="key=value on top; may be repeated.")] = None,
     ledger: Annotated[Path | None, typer.Option(help="The cohort's ledger, where it cannot stand beside it.")] = None,
     jobs: Annotated[int, typer.Option(min=0, max=10_000, help="Jobs at a time; 0 takes one for each core.")] = 0,
@@ -53,6 +56,7 @@ def study(
         settings.model_copy(update={"changes": (*settings.changes, *(changes or ()))}),
         cohort=cohort,
         second_sites=second_site or (),
+        public_cohort=public_cohort,
         ledger=ledger,
         state=state_folder(),
         resume=resume or dry_run,

@@ -16,6 +16,7 @@ read; if its event cannot be read, it counts as a copy of the reservation before
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,8 @@ from angioshare.errors import PrivacyError
 from angioshare.privacy.events import Spend, event_from_json
 
 KINDS = ("genesis", "subjects", "reserve", "settle", "torn")
+
+_SALT = re.compile(r"(?:[0-9a-f]{2})+")
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,8 @@ def problems(lines: list[Line], checked: int = 0) -> list[str]:
             found.append(f"line {number} does not follow the line before it")
         if line.kind not in KINDS or (line.kind == "genesis" and number > 1):
             found.append(f"line {number} is of kind {line.kind!r}, which cannot stand there")
+        if line.kind == "genesis" and not _founds(line.value):
+            found.append(f"line {number} lacks or garbles the ledger's id or salt")
         if line.kind == "reserve" and _reserved(line) is None:
             found.append(f"line {number} reserves what cannot be accounted for")
         if line.kind == "settle" and not _settles(lines[: number - 1], line, settled):
@@ -131,11 +136,21 @@ def _filled(spends: list[Spend | None], reserved: list[Spend]) -> list[Spend]:
 
 
 def _line(raw: bytes) -> Line:
+    """Read a line; one that is no object, is nested too deep, or lists subjects that are no words, cannot be read."""
     try:
         value = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Line(raw, None)
-    return Line(raw, value if isinstance(value, dict) else None)
+    return Line(raw, value if isinstance(value, dict) and _words(value.get("subjects", [])) else None)
+
+
+def _words(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(word, str) for word in value)
+
+
+def _founds(value: dict[str, Any]) -> bool:
+    """Whether a genesis line names the ledger, and holds the salt of its fingerprints."""
+    return _words([value.get("ledger"), value.get("salt")]) and bool(_SALT.fullmatch(value["salt"]))
 
 
 def _reserved(line: Line) -> Spend | None:
@@ -147,7 +162,7 @@ def _reserved(line: Line) -> Spend | None:
         return None
     try:
         return Spend(event=event_from_json(line.value["event"]), steps=steps, run=str(line.value.get("run", "")))
-    except (KeyError, TypeError, PrivacyError):
+    except (KeyError, TypeError, OverflowError, PrivacyError):
         return None
 
 
@@ -160,7 +175,7 @@ def _torn(raw: bytes) -> Spend | None:
     try:
         _, length = json.JSONDecoder().raw_decode(text[begin + 8 :])
         return _reserved(_line((text[: begin + 8 + length] + "}").encode()))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -301,7 +301,10 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise LedgerError(f"cannot read the ledger {path}: {error.strerror}; give its path with --ledger") from error
+        raise LedgerError(
+            f"cannot read the ledger {path}: {error.strerror}; bring it back to this place, or begin a run with the "
+            "place where it stands: `angioshare run --ledger PATH`"
+        ) from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -5,7 +5,9 @@ A statement is one object and is printed whole; both units always stand side by 
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
+
+from angioshare.errors import DataError
 
 PrivacyUnit: TypeAlias = Literal["patch", "subject"]
 """What one neighbour adds or removes: one patch, or one subject with all its patches."""
@@ -120,16 +122,46 @@ def _number(epsilon: float) -> str:
     return rounded_up(epsilon) + (f" ({worth})" if epsilon > 20 else "")
 
 
-def statement_from_json(value: dict[str, Any]) -> PrivacyStatement:
-    """Read what `PrivacyStatement.to_json` wrote."""
+def statement_from_json(value: dict[str, Any], where: object = "statement.json of a source") -> PrivacyStatement:
+    """Read what `PrivacyStatement.to_json` wrote.
 
-    def guarantee(part: dict[str, Any]) -> Guarantee:
-        return Guarantee(**{**part, "epsilon": math.inf if part["epsilon"] is None else part["epsilon"]})
+    Args:
+        value: A JSON object.
+        where: The file that held it, for the message.
 
-    lists = {name: tuple(value[name]) for name in ("released", "not_covered", "caveats")}
-    return PrivacyStatement(
-        patch=guarantee(value["patch"]), subject=guarantee(value["subject"]), accountant=value["accountant"], **lists
-    )
+    Raises:
+        DataError: It is no statement, whole.
+    """
+    try:
+        lists = {name: tuple(map(_word, value[name])) for name in ("released", "not_covered", "caveats")}
+        return PrivacyStatement(
+            patch=_guarantee("patch", value["patch"]),
+            subject=_guarantee("subject", value["subject"]),
+            accountant=_word(value["accountant"]),
+            **lists,
+        )
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise DataError(
+            f"{where} is no whole privacy statement ({error}); bring the file back, or train in another folder"
+        ) from error
+
+
+def _guarantee(unit: PrivacyUnit, part: dict[str, Any]) -> Guarantee:
+    """Read one guarantee of a statement; what is no number in its range, or a known word, is a ValueError."""
+    epsilon = math.inf if part["epsilon"] is None else float(part["epsilon"])
+    found = Guarantee(**{**part, "epsilon": epsilon})
+    if not (epsilon >= 0 and 0 <= found.delta < 1 and found.unit == unit):
+        raise ValueError(f"epsilon {epsilon} at delta {found.delta} for one {found.unit} stands for one {unit}")
+    if found.relation not in get_args(NeighbouringRelation):
+        raise ValueError(f"relation {found.relation!r}")
+    _word(found.method)
+    return found
+
+
+def _word(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} in place of words")
+    return value
 
 
 def without_privacy(released: tuple[str, ...]) -> PrivacyStatement:

@@ -4,12 +4,13 @@ Two separate pieces on purpose: `shareable` takes things out, `unprotected_items
 A page is only written when the second finds nothing, whatever the first did.
 
 What counts as safe is an allow-list: public things, differentially private things whose statement stands beside them,
-settings without paths and subjects, versions of known packages. Scores on real subjects, loss curves, error maps,
-wall times and real patches are unprotected.
+settings without files, paths and subjects, versions of known packages. Scores on real subjects, loss curves, error
+maps, wall times and real patches are unprotected. Titles cannot be taken out, so a run asks `telling` before it begins.
 """
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import replace
 
 from angioshare.privacy.unit import PrivacyStatement
@@ -22,8 +23,28 @@ VERSIONS_TO_SHARE = frozenset(
 )
 """Packages whose version may be told; host names, users and devices are thereby left out."""
 
-_PATH = re.compile(r"""(?:^|[\s"'=(\[,:])(?:file:)?(?:/{1,3}\w|~[/\\\w]|[A-Za-z]:[\\/]|\\\\\w)""", re.MULTILINE)
-_SUBJECT = re.compile(r"\bsub-[A-Za-z0-9]+")
+_BEFORE = r"""(?:^|[\s"'=(\[,:])(?:file:)?"""
+_PATH = re.compile(_BEFORE + r"(?:/{1,3}\w|~[/\\\w]|\.{1,2}[/\\]|[A-Za-z]:[\\/]|\\\\\w)", re.MULTILINE)
+"""In settings and versions, which may lose a line too many."""
+
+_PATH_IN_WORDS = re.compile(
+    _BEFORE + r"(?:/\w[^\s/]*/|/{2,3}\w|~(?:[A-Za-z_][\w.-]*)?[/\\]|\.{1,2}[/\\]|[A-Za-z]:[\\/]|\\\\\w)", re.MULTILINE
+)
+"""In titles, which may speak of `~20 subjects` and of `Siemens /GE scanners`."""
+
+_FILE = re.compile(
+    r"""(?<![\w-]) (?: (?:file|config) ["']? \s* =
+                     | features ["']? \s* = \s*+ \\?+ ["']?+
+                       (?! \[ | (?:scattering|inception|\d+) (?:[\\"'\s,}\]]|$) ) )""",
+    re.MULTILINE | re.VERBOSE,
+)
+"""Settings whose value is a file's name, as a line of their own or within a text; feature networks may have a name."""
+
+_SUBJECT = re.compile(r"(?<![A-Za-z0-9])sub[-_][A-Za-z0-9]", re.IGNORECASE)
+_SUBJECT_IN_WORDS = re.compile(r"(?<![A-Za-z0-9])sub[-_][A-Za-z]*\d", re.IGNORECASE)
+"""A digit tells `sub-A0` from `sub-sampled`; ids without one are known by the cohort's list."""
+
+_IN_WORDS = "a path or a subject in a title or description"
 
 
 def shareable(content: ReportContent) -> ReportContent:
@@ -61,8 +82,9 @@ def unprotected_items(content: ReportContent) -> tuple[str, ...]:
 
     Guarantees:
         A content without such items holds no number or picture of provenance `"unprotected"`, none called `"dp"`
-        without a private statement, no real patch, no error map, curve, embedding or wall time, no absolute path in its
-        text, and no subject in its settings.
+        without a private statement, no real patch, no error map, curve, embedding or wall time, no path in its text, no
+        file's name in its settings, and no subject in either. What a text told once stays on the list: it cannot be
+        taken out, and who the subjects are is no longer known behind the filter.
     """
     numbers = Counter(f"{r.stage}: {r.metric}" for r in content.records if not _record_may_leave(r, content))
     found = [f"{metric} ({count} numbers)" for metric, count in sorted(numbers.items())]
@@ -74,9 +96,29 @@ def unprotected_items(content: ReportContent) -> tuple[str, ...]:
     found += [
         f"environment: {name}" for name, value in content.environment.items() if not _version_may_leave(name, value)
     ]
-    found += ["settings that hold a path or a subject"] if _tells(content.settings_toml) else []
-    found += ["a path in a title or description"] if any(_PATH.search(text) for text in _texts(content)) else []
+    found += ["settings that hold a file, a path or a subject"] if _tells(content.settings_toml) else []
+    found += [_IN_WORDS] if _IN_WORDS in content.left_out or telling(_texts(content), _subjects(content)) else []
     return tuple(found)
+
+
+def telling(texts: Iterable[str], subjects: Iterable[str] = ()) -> list[str]:
+    """Those texts that no page to share may show: they hold a path, or the id of a subject.
+
+    Args:
+        texts: Titles and descriptions.
+        subjects: BIDS ids, as far as they are known; an id with a digit is found without.
+
+    Example:
+        >>> telling(["~20 subjects", "Scans of /srv/clinic", "Without SUB-A0", "Without sub Anna"], ["sub-Anna"])
+        ['Scans of /srv/clinic', 'Without SUB-A0', 'Without sub Anna']
+    """
+    labels = "|".join(re.escape(subject.removeprefix("sub-")) for subject in set(subjects))
+    known = re.compile(rf"(?<![A-Za-z0-9])sub[-_ ]?(?:{labels})(?![A-Za-z0-9])", re.IGNORECASE) if labels else None
+    return [
+        text
+        for text in texts
+        if _PATH_IN_WORDS.search(text) or _SUBJECT_IN_WORDS.search(text) or (known and known.search(text))
+    ]
 
 
 def _statements(content: ReportContent) -> list[PrivacyStatement]:
@@ -116,13 +158,18 @@ def _version_may_leave(name: str, value: str) -> bool:
 
 
 def _tells(settings: str) -> bool:
-    """Whether settings hold a path of a machine or the id of a subject."""
-    return bool(_PATH.search(settings) or _SUBJECT.search(settings))
+    """Whether settings hold a file, a path of a machine or the id of a subject."""
+    return any(pattern.search(settings) for pattern in (_FILE, _PATH, _SUBJECT))
 
 
 def _without_telltale(line: str) -> str:
     """Exchange a line of settings that tells of a machine or a subject for a comment."""
-    return "# (left out: a line that holds a path or a subject)" if _tells(line) else line
+    return "# (left out: a line that holds a file, a path or a subject)" if _tells(line) else line
+
+
+def _subjects(content: ReportContent) -> set[str]:
+    """Ids of subjects, as far as the content still speaks of them."""
+    return {record.subject for record in content.records} - {""} | {shown.subject for shown in content.error_maps}
 
 
 def _texts(content: ReportContent) -> list[str]:

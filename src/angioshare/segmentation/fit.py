@@ -8,7 +8,7 @@ private side. No loss is shown or logged. A training that finds nothing begins a
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -60,6 +60,28 @@ def soft_dice_loss(probability: Tensor, label: Tensor) -> Tensor:
     return 1 - (2 * common + SMOOTH) / (probability.sum() + label.sum() + SMOOTH)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """Further pairs that a U-Net learns from, of another kind and perhaps of another number.
+
+    Attributes:
+        patches: The pairs, at least one, of the same size.
+        share: Of every batch, in (0, 1]; rounded to whole pairs.
+
+    Example:
+        >>> few = PatchSet(image=np.zeros((1, 4, 4)), label=np.zeros((1, 4, 4), np.uint8), provenance="public")
+        >>> Beside(patches=few, share=0.5).of_batch(16)
+        8
+    """
+
+    patches: PatchSet
+    share: float
+
+    def of_batch(self, batch: int) -> int:
+        """How many pairs of a batch they are."""
+        return round(self.share * batch)
+
+
 class Unet:
     """A U-Net before training; fulfils `protocols.Segmenter`."""
 
@@ -67,7 +89,15 @@ class Unet:
         """Choose network, training and device (`"cpu"`, `"cuda"`, ...)."""
         self.settings, self.device = settings, device
 
-    def fit(self, patches: PatchSet, *, seed: int, progress: Progress, start: TrainedUnet | None = None) -> TrainedUnet:
+    def fit(
+        self,
+        patches: PatchSet,
+        *,
+        seed: int,
+        progress: Progress,
+        start: TrainedUnet | None = None,
+        beside: Beside | None = None,
+    ) -> TrainedUnet:
         """Train on pairs, from fresh weights or from those of a trained U-Net (fine-tuning).
 
         Args:
@@ -77,24 +107,25 @@ class Unet:
             progress: Told of steps.
             start: Begin from its weights, which are copied. Inputs stay standardised as it learnt them: with the mean
                 and standard deviation of a few new pairs, its first layer would see images that it does not know.
+            beside: Further pairs, which take a share of every batch; each kind is shuffled by itself.
 
         Returns:
-            The trained U-Net. It reveals what `patches` or `start` reveal, whichever is more: fine-tuned on real
-            patches, it is unprotected, whatever it began from.
+            The trained U-Net. It reveals what `patches`, `beside` or `start` reveal, whichever is most: fine-tuned on
+            real patches, it is unprotected, whatever it began from.
 
         Raises:
             DataError: No pairs, or an image that is not finite.
             SettingsError: `start` has other channels than the settings.
             AngioShareError: The training diverged.
         """
-        record = _record(self.settings, patches, seed, start.record if start else None)
+        record = _record(self.settings, patches, seed, start.record if start else None, beside)
         steps = self.settings.total_steps(len(patches))
         progress.start("U-Net", steps)
         told = Furthest(progress)
         for attempt in range(1, ATTEMPTS + 1):
             own = seed if attempt == 1 else seed_for(seed, "unet", "attempt", str(attempt))
             trained = self._untrained(replace(record, attempts=attempt), own, start)
-            if self._train(trained, patches, own, steps, told):
+            if self._train(trained, batches(patches, self.settings, own, steps, beside), own, steps, told):
                 break
         progress.finish()
         if not all(bool(torch.isfinite(weight).all()) for weight in trained.network.parameters()):
@@ -110,7 +141,9 @@ class Unet:
             network.load_state_dict(start.network.state_dict())
         return TrainedUnet(network, record, self.device)
 
-    def _train(self, trained: TrainedUnet, patches: PatchSet, seed: int, steps: int, told: Furthest) -> bool:
+    def _train(
+        self, trained: TrainedUnet, pairs: Iterator[tuple[Tensor, Tensor]], seed: int, steps: int, told: Furthest
+    ) -> bool:
         """Make one attempt, and return whether it is to be kept: the last one always is."""
         network, device, attempt = trained.network, torch.device(self.device), trained.record.attempts
         optimiser = torch.optim.Adam(network.parameters(), lr=self.settings.learning_rate)
@@ -120,7 +153,7 @@ class Unet:
         with flushed_denormals(), torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(seed_for(seed, "unet", "dropout"))
             network.train()
-            for step, (image, label) in enumerate(batches(patches, self.settings, seed, steps), start=1):
+            for step, (image, label) in enumerate(pairs, start=1):
                 with lower:
                     probability = forward(trained.standardised(image.to(device)))
                 loss = soft_dice_loss(probability, label.to(device))
@@ -161,36 +194,71 @@ def flushed_denormals() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
-def _record(settings: UnetSettings, patches: PatchSet, seed: int, start: TrainingRecord | None) -> TrainingRecord:
+def _record(
+    settings: UnetSettings, patches: PatchSet, seed: int, start: TrainingRecord | None, beside: Beside | None
+) -> TrainingRecord:
     """What the weights of a training will come from."""
     if start is not None and start.settings.channels != settings.channels:
         raise SettingsError(
             f"channels={settings.channels} do not fit a start of {start.settings.channels}; fine-tune with its channels"
         )
     mean, sd = mean_and_sd(patches)  # also refuses what cannot be trained on
+    seen, revealed = digest(patches, start), [patches.provenance, start.provenance if start else "public"]
+    if beside is not None:
+        mean, sd = _together((mean, sd), mean_and_sd(beside.patches), beside.of_batch(settings.batch) / settings.batch)
+        seen = hashlib.blake2b(f"{seen} {digest(beside.patches)} {beside.share}".encode(), digest_size=16).hexdigest()
+        revealed.append(beside.patches.provenance)
     return TrainingRecord(
         settings=settings,
         seed=seed,
-        patches=digest(patches, start),
+        patches=seen,
         mean=start.mean if start else mean,
         sd=start.sd if start else sd,
-        provenance=max(patches.provenance, start.provenance if start else "public", key=REVEALING.index),
+        provenance=max(revealed, key=REVEALING.index),
     )
 
 
-def batches(patches: PatchSet, settings: UnetSettings, seed: int, steps: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _together(one: tuple[float, float], other: tuple[float, float], share: float) -> tuple[float, float]:
+    """Mean and standard deviation of pixels of which a share is of the other kind.
+
+    Example:
+        >>> _together((0.0, 1.0), (2.0, 1.0), 0.5)   # half of them 1 below the mean, half 1 above
+        (1.0, 1.4142135623730951)
+    """
+    mean = (1 - share) * one[0] + share * other[0]
+    square = (1 - share) * (one[1] ** 2 + one[0] ** 2) + share * (other[1] ** 2 + other[0] ** 2)
+    return mean, float(np.sqrt(max(square - mean**2, 1e-12)))
+
+
+def batches(
+    patches: PatchSet, settings: UnetSettings, seed: int, steps: int, beside: Beside | None = None
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Give `steps` batches of images and labels, each of shape (batch, 1, h, w), float32.
 
-    Every patch (and, with augmentation, its copy) comes once before any comes again.
+    Every patch (and, with augmentation, its copy) comes once before any comes again, among those of its kind.
     """
-    n = len(patches)
-    order, amounts = stream(seed, "unet", "order"), stream(seed, "unet", "augmentation")
-    waiting = np.zeros(0, np.int64)
+    others = beside.of_batch(settings.batch) if beside is not None else 0
+    amounts = stream(seed, "unet", "augmentation")
+    own = _order(len(patches), settings, settings.batch - others, stream(seed, "unet", "order"))
+    if beside is None:
+        for _ in range(steps):
+            yield _batch(patches, next(own), amounts)
+        return
+    theirs = _order(len(beside.patches), settings, others, stream(seed, "unet", "order beside"))
     for _ in range(steps):
-        while len(waiting) < settings.batch:
+        parts = (_batch(patches, next(own), amounts), _batch(beside.patches, next(theirs), amounts))
+        image, label = (torch.cat(kind) for kind in zip(*parts, strict=True))
+        yield image, label
+
+
+def _order(n: int, settings: UnetSettings, batch: int, order: np.random.Generator) -> Iterator[IntArray]:
+    """Rows of one batch after the other, in order; those from `n` on stand for augmented copies."""
+    waiting = np.zeros(0, np.int64)
+    while True:
+        while len(waiting) < batch:
             waiting = np.concatenate([waiting, order.permutation(n * (1 + settings.augmentation))])
-        chosen, waiting = waiting[: settings.batch], waiting[settings.batch :]
-        yield _batch(patches, np.sort(chosen), amounts)
+        chosen, waiting = waiting[:batch], waiting[batch:]
+        yield np.sort(chosen)
 
 
 def _batch(patches: PatchSet, chosen: IntArray, amounts: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,5 @@
 """Stage 5: pairs and chosen U-Nets + held-out subjects and second sites -> fidelity, and scores per subject in 3-D."""
 
-from angioshare.cohort.subject import Subject
 from angioshare.config import SourceSettings
 from angioshare.metrics.compare import compare
 from angioshare.progress import Progress
@@ -8,6 +7,7 @@ from angioshare.records import Record
 from angioshare.segmentation.infer import segment_volume
 from angioshare.segmentation.trained import TrainedUnet
 from angioshare.stages.fidelity import fidelity_records, prepare_references
+from angioshare.stages.inputs import Noted
 from angioshare.stages.lanes import side_by_side
 from angioshare.stages.maps import test_sites, write_map
 from angioshare.stages.run import Run
@@ -46,7 +46,7 @@ def _evaluate(run: Run, source: SourceSettings, progress: Progress) -> list[Reco
 
 
 def _score(
-    run: Run, source: SourceSettings, site: str, subject: Subject, unet: TrainedUnet, *, keep_map: bool
+    run: Run, source: SourceSettings, site: str, subject: Noted, unet: TrainedUnet, *, keep_map: bool
 ) -> list[Record]:
     """Segment one subject and compare with its label."""
     volume = subject.load()

@@ -21,6 +21,7 @@ from angioshare.patches.store import open_store, write_store
 from angioshare.progress import Progress
 from angioshare.records import Record
 from angioshare.rng import stream
+from angioshare.stages.inputs import noted
 from angioshare.stages.prepare import split_of
 from angioshare.stages.run import Run
 from angioshare.stages.sample import pairs_of
@@ -113,16 +114,25 @@ def _rows(run: Run, name: str, available: int, wanted: int) -> IntArray:
 
 def _training_images(run: Run) -> tuple[FloatArray, FloatArray]:
     """Two sets of training patches of one size and without a common patch: the reference, and others."""
-    store = open_store(run.private / "patches")
-    count = min(run.config.evaluation.fidelity_patches, len(store) // 2)
+    store, count = open_store(run.private / "patches"), _size(run)
     rows = _rows(run, "training patches", len(store), 2 * count)
     return store.image[rows[:count]], store.image[rows[count:]]
 
 
 def _test_images(run: Run) -> FloatArray:
-    """As many test patches as are asked for, in random order."""
+    """As many test patches, in random order."""
     store = open_store(run.private / "test-patches")
-    return store.image[_rows(run, "test patches", len(store), run.config.evaluation.fidelity_patches)]
+    return store.image[_rows(run, "test patches", len(store), _size(run))]
+
+
+def _size(run: Run) -> int:
+    """Patches of each reference: as many as are asked for and there are of both.
+
+    A distance is the larger, the fewer patches it is to; that to fewer test patches, minus that to more training
+    patches, would look like memorising where there is none.
+    """
+    training, test = (len(open_store(run.private / name)) for name in ("patches", "test-patches"))
+    return min(run.config.evaluation.fidelity_patches, training // 2, test)
 
 
 def _write_test_patches(run: Run, progress: Progress) -> None:
@@ -132,7 +142,7 @@ def _write_test_patches(run: Run, progress: Progress) -> None:
     cohort, split = split_of(run)
     settings = _fewer(run.config.patches, math.ceil(run.config.evaluation.fidelity_patches / len(split.test)))
     progress.start("cut test patches", len(split.test))
-    loaded = ((name, cohort.subject(name).load()) for name in split.test)
+    loaded = ((one.id, one.load()) for one in noted(run, 0, [cohort.subject(name) for name in split.test]))
     cut = (
         cut_patches(one.angio, one.label, one.brain, settings, subject=name, seed=run.config.seed)
         for name, one in loaded

@@ -4,6 +4,7 @@ import hashlib
 import platform
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from angioshare import __version__
 from angioshare.cohort.cohort import open_cohort
 from angioshare.config import Config, parse_config, to_toml
 from angioshare.errors import DataError, SettingsError
-from angioshare.rundir import read_json, write_json, write_text
-from angioshare.stages.run import Run
+from angioshare.report.sharing import telling
+from angioshare.rundir import write_json, write_text
+from angioshare.stages.run import Run, read_identity
 
 LIBRARIES = ("torch", "numpy", "scipy", "nibabel", "dp-accounting", "cryptography", "safetensors")
 """Libraries whose versions stand beside every output."""
@@ -42,6 +44,7 @@ def planned_run(
     *,
     ledger: Path | None = None,
     state: Path,
+    public_cohort: Path | None = None,
 ) -> Run:
     """Speak of a run without making its folder; one that stands must be of the same run.
 
@@ -57,15 +60,34 @@ def planned_run(
         tuple(site.resolve() for site in second_sites),
         ledger and ledger.resolve(),
         state,
+        public_cohort and public_cohort.resolve(),
     )
     if (root / "run.json").exists():
         _same(run, open_run(root, state=state))
         return run
-    for path in (run.cohort, *run.second_sites):
+    for path in (run.cohort, *run.second_sites, *([run.public_cohort] if run.public_cohort else [])):
         open_cohort(path)  # a cohort that cannot be read is told before anything is made
     if root.is_file() or (root.is_dir() and any(entry.name not in _HALF_MADE for entry in root.iterdir())):
         raise SettingsError(f"{root} is not empty and no run folder; choose another folder")
     return run
+
+
+def refuse_telling_titles(run: Run) -> None:
+    """Refuse titles that the page to share may not show, while they can still be chosen.
+
+    Raises:
+        SettingsError: A title or a source's name holds a path, or the id of a subject of the run.
+    """
+    ids: list[str] = []
+    for cohort in (run.cohort, *run.second_sites):
+        with suppress(DataError):  # told by whoever reads it
+            ids += open_cohort(cohort).ids
+    texts = [run.config.title, *(text for source in run.config.sources for text in (source.name, source.title))]
+    if found := telling(texts, ids):
+        raise SettingsError(
+            f"title or name {found[0]!r} holds a path or the id of a subject, which the page to share may not show; "
+            "choose another"
+        )
 
 
 def make_folder(run: Run) -> Run:
@@ -103,6 +125,7 @@ def _write_identity(run: Run) -> None:
             "cohort": str(run.cohort),
             "second_sites": [str(site) for site in run.second_sites],
             "ledger": str(run.ledger) if run.ledger else "",
+            "public_cohort": str(run.public_cohort) if run.public_cohort else "",
             "settings": digest_of(to_toml(run.config)),
         },
         private=True,
@@ -121,6 +144,11 @@ def _same(new: Run, old: Run) -> None:
             f"{old.root} holds a run on {old.cohort} with second sites "
             f"{', '.join(map(str, old.second_sites)) or 'none'}; choose another folder"
         )
+    if new.public_cohort != old.public_cohort:
+        raise SettingsError(
+            f"{old.root} holds a run with the public cohort {old.public_cohort or 'none'}, not "
+            f"{new.public_cohort or 'none'}; choose another folder"
+        )
     if new.config != old.config:
         raise SettingsError(
             f"{old.root} holds a run with other settings (see {old.root / 'config.toml'}); choose another folder, "
@@ -132,13 +160,20 @@ def open_run(root: Path, *, state: Path) -> Run:
     """Open a run folder.
 
     Raises:
-        SettingsError: It is none, or its settings were changed: what was trained without noise would be taken for what
-            was trained with it.
+        SettingsError: It is none, or its settings were changed or are gone: what was trained without noise would be
+            taken for what was trained with it.
+        DataError: What says whose run it is, is garbled.
     """
     if not (root / "run.json").exists():
         raise SettingsError(f"{root} is no run folder (run.json is missing); make one with `angioshare run COHORT OUT`")
-    identity = read_json(root / "run.json")
-    text = (root / "config.toml").read_text(encoding="utf-8")
+    identity = read_identity(root)
+    try:
+        text = (root / "config.toml").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"cannot read {root / 'config.toml'}: {error}; bring back the settings that the run began with, or begin "
+            "anew in another folder"
+        ) from error
     if identity.get("settings", digest_of(text)) != digest_of(text):  # earlier versions wrote no digest
         raise SettingsError(
             f"{root / 'config.toml'} was changed since the run began, and what is finished was made with other "
@@ -151,6 +186,7 @@ def open_run(root: Path, *, state: Path) -> Run:
         tuple(Path(site) for site in identity["second_sites"]),
         Path(identity["ledger"]) if identity["ledger"] else None,
         state,
+        Path(identity["public_cohort"]) if identity.get("public_cohort") else None,
     )
 
 

@@ -1,12 +1,12 @@
 """Stage 6: records, samples and maps -> one internal page and one to share."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from angioshare.config import SourceSettings, to_toml
+from angioshare.errors import PrivacyError
 from angioshare.privacy.unit import PrivacyStatement, statement_from_json
 from angioshare.progress import Progress
 from angioshare.records import Record
@@ -15,13 +15,14 @@ from angioshare.report.page import internal_page, shareable_page
 from angioshare.report.scoreplot import source_colours
 from angioshare.report.sharing import shareable
 from angioshare.rng import stream
-from angioshare.rundir import read_json, write_text
+from angioshare.rundir import read_json, read_rows, write_json, write_text
 from angioshare.stages.embed import embed_run, write_embeddings
 from angioshare.stages.maps import read_maps, sites_of
 from angioshare.stages.run import STAGES, Run
 from angioshare.stages.sample import pairs_of
 from angioshare.stages.spending import cohort_statement
-from angioshare.synthesis.registry import PUBLIC, synthesizer_class
+from angioshare.stages.train import check_statement
+from angioshare.synthesis.registry import PUBLIC, learns_from_public, synthesizer_class
 
 KINDS: dict[str, SourceKind] = {"real": "real", "shuffled": "shuffled", **dict.fromkeys(PUBLIC, "simulator")}
 
@@ -32,12 +33,51 @@ MADE_FROM = {
 }
 
 
+WHOLE = "whole_cohort.json"
+"""The statement of everything that was ever made from the cohort, beside those of the sources, none
+of which can have this name."""
+
+
 def report(run: Run, progress: Progress) -> None:
-    """Write both pages from what stands in the run folder."""
+    """Write both pages from what stands in the run folder; anew where the cohort's ledger has grown since.
+
+    Raises:
+        PrivacyError: The public side holds what no stage puts there.
+        LedgerError: A statement is not what the ledger says.
+    """
     run.require("evaluate")
+    check_public_side(run)
+    if outdated(run):
+        run.done("report", "pages").unlink(missing_ok=True)
     progress.start("report", 3)
     run.once("report", "pages", lambda: _write(run, progress))
     progress.finish()
+
+
+def outdated(run: Run) -> bool:
+    """Whether finished pages say less than was spent on the cohort by now, in this run or in another."""
+    if not run.finished("report", "pages"):
+        return False
+    path, now = run.public / "statements" / WHOLE, cohort_statement(run)
+    return (statement_from_json(read_json(path)) if path.exists() else None) != now
+
+
+def check_public_side(run: Run) -> None:
+    """Refuse to go on while the side that is handed on as a whole holds what no stage has put there.
+
+    Raises:
+        PrivacyError: A file, folder or link too many: a copy of private patches or of the internal page, say.
+    """
+    pairs = {run.pairs(source) for source in run.config.sources if run.pairs(source).is_relative_to(run.public)}
+    allowed = {run.public / "synthetic", run.public / "statements", shareable_path(run), *pairs}
+    allowed |= {folder / name for folder in pairs for name in ("image.npy", "label.npy", "manifest.json")}
+    allowed |= {run.public / "statements" / f"{folder.name}.json" for folder in pairs}
+    allowed.add(run.public / "statements" / WHOLE)
+    for path in sorted(run.public.rglob("*")):
+        if path.is_symlink() or path not in allowed:
+            raise PrivacyError(
+                f"{path} is nothing that a run puts on its public side, which is handed on as a whole; move it away"
+            )
 
 
 def internal_path(run: Run) -> Path:
@@ -51,7 +91,11 @@ def shareable_path(run: Run) -> Path:
 
 
 def _write(run: Run, progress: Progress) -> list[Record]:
+    for source in run.config.sources:
+        check_statement(run, source)
     content = gather(run)
+    if content.cohort_statement is not None:
+        write_json(run.public / "statements" / WHOLE, content.cohort_statement.to_json())
     content = replace(content, embeddings=embed_run(run, content))
     write_embeddings(run.private / "figures", content.embeddings, colours=source_colours(content.sources))
     progress.advance("t-SNE")
@@ -67,7 +111,7 @@ def gather(run: Run) -> ReportContent:
     sources = run.config.sources
     return ReportContent(
         title=run.config.title,
-        sources=[source_info(source) for source in sources],
+        sources=[source_info(source, public=run.public_cohort is not None) for source in sources],
         sites=sites_of(run),
         statements={source.name: statement_of(run, source) for source in sources},
         cohort_statement=cohort_statement(run),
@@ -90,11 +134,13 @@ def statement_of(run: Run, source: SourceSettings) -> PrivacyStatement:
     return statement_from_json(read_json(run.source(source.name) / "statement.json"))
 
 
-def source_info(source: SourceSettings) -> SourceInfo:
-    """What a report says of a source."""
+def source_info(source: SourceSettings, *, public: bool) -> SourceInfo:
+    """What a report says of a source; `public`: whether the run has a public cohort."""
     private = "with differential privacy" if source.privacy else "without any privacy"
     learnt = getattr(synthesizer_class(source.synthesizer), "learns_from", MADE_FROM["real"])
     words = MADE_FROM.get(source.synthesizer, f"{learnt}, {private}")
+    if public and learns_from_public(source.synthesizer):
+        words += "; the reader has learnt from a public cohort, too"
     return SourceInfo(
         name=source.name,
         title=source.shown,
@@ -125,7 +171,7 @@ def _curves(run: Run, source: SourceSettings) -> list[Curve]:
     path = run.source(source.name) / "curve.json"
     if not path.exists():
         return []
-    rows = json.loads(path.read_text(encoding="utf-8"))
+    rows = read_rows(path, "iteration")
     names = [name for name in rows[0] if name != "iteration"] if rows else []
     steps = [row["iteration"] for row in rows]
     return [Curve(source=source.name, name=name, steps=steps, values=[row[name] for row in rows]) for name in names]

@@ -7,6 +7,7 @@
       results.json                                  every number, private side (mode 0600)
       private/                                      never shared (mode 0700)
         split.json  scans.json  patches/            split, digests of scans, real patches
+        inputs.json  public-patches/                digests of what is measured on, patches of a public cohort
         ledger.json                                 id of the ledger that the run is charged in
         done/<stage>/<item>.json                    finished work with its records
         sources/<name>/                             checkpoints, weights, curves
@@ -16,6 +17,7 @@
         embedding.npz                               what these are drawn from
       public/
         synthetic/<name>/  statements/<name>.json   pairs that are dp or public
+        statements/whole_cohort.json                what all runs on the cohort spent together
         report.html
 """
 
@@ -24,13 +26,15 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import get_args
 
 from angioshare.config import Config, SourceSettings
-from angioshare.errors import SettingsError
+from angioshare.errors import DataError, SettingsError
 from angioshare.peak import PeakMemory
 from angioshare.records import Record, write_records
 from angioshare.rundir import locked, read_json, sweep, write_json
 from angioshare.synthesis.registry import PUBLIC
+from angioshare.types import Json, Provenance
 
 STAGES = ("prepare", "train", "sample", "segment", "evaluate", "report")
 """The pipeline in order."""
@@ -50,6 +54,7 @@ class Run:
         second_sites: Where further test cohorts stand.
         ledger: The cohort's ledger, where the user named one.
         state: The user's state folder, which knows all ledgers of theirs.
+        public_cohort: Where labelled scans stand that anybody may have, and that sources may learn from freely.
     """
 
     root: Path
@@ -58,6 +63,7 @@ class Run:
     second_sites: tuple[Path, ...]
     ledger: Path | None
     state: Path
+    public_cohort: Path | None = None
 
     @property
     def private(self) -> Path:
@@ -72,7 +78,12 @@ class Run:
     @property
     def id(self) -> str:
         """A random name that the ledger knows the run by."""
-        return str(read_json(self.root / "run.json")["id"])
+        return str(read_identity(self.root)["id"])
+
+    @property
+    def public_patches(self) -> Path | None:
+        """Store of the public cohort's patches; private only in that its licence may not let others have them."""
+        return self.private / "public-patches" if self.public_cohort else None
 
     def source(self, name: str) -> Path:
         """Private folder of a source."""
@@ -134,13 +145,31 @@ class Run:
         return True
 
     def records(self) -> list[Record]:
-        """Records of all finished work, in the pipeline's order."""
-        rows = []
+        """Records of all finished work, in the pipeline's order.
+
+        Raises:
+            DataError: A file of them is damaged.
+        """
+        found = []
         for stage in STAGES:
             for item in self.items(stage):
                 if self.finished(stage, item):
-                    rows += read_json(self.done(stage, item))["records"]
-        return [Record(**row) for row in rows]
+                    found += self._records_of(stage, item)
+        return found
+
+    def _records_of(self, stage: str, item: str) -> list[Record]:
+        path = self.done(stage, item)
+        try:
+            found = [Record(**row) for row in read_json(path)["records"]]
+            wrong = next((repr(record) for record in found if not _sound(record)), "")
+        except (KeyError, TypeError) as error:
+            found, wrong = [], str(error)
+        if wrong:
+            raise DataError(
+                f"{path} holds no records of finished work ({wrong[:200]}); bring it back, or delete it and run "
+                f"`angioshare {stage} {self.root}` again"
+            )
+        return found
 
     def collect(self) -> None:
         """Write `results.json` anew from all finished work.
@@ -156,3 +185,34 @@ class Run:
         with locked(self.private / ".lock"):
             sweep(self.root)
             yield
+
+
+def read_identity(root: Path) -> Json:
+    """Read what says which run a folder holds: `id`, `cohort`, `second_sites`, `ledger`, maybe `settings`, ...
+
+    Raises:
+        DataError: `run.json` is missing or garbled.
+    """
+    path = root / "run.json"
+    identity = read_json(path)
+    sites = identity.get("second_sites")
+    words = [identity.get(key) for key in ("id", "cohort", "ledger")]
+    words += [identity.get(key, "") for key in ("settings", "public_cohort")]
+    if not isinstance(sites, list) or not all(isinstance(word, str) for word in (*words, *sites)):
+        raise DataError(
+            f"{path} lacks or garbles the run's id, cohort, second sites or ledger; bring back the file that was, or "
+            "begin anew in another folder"
+        )
+    return identity
+
+
+def _sound(record: Record) -> bool:
+    """Whether a record's fields are of their types."""
+    words = (record.stage, record.metric, record.unit, record.subject, record.site, record.trained_on)
+    more = (record.synthesizer, record.point, record.provenance)
+    numbers = (record.value, record.noise_multiplier, record.epsilon_patch, record.epsilon_subject)
+    return (
+        all(isinstance(word, str) for word in (*words, *more))
+        and all(isinstance(number, int | float | None) for number in (*numbers, record.seed))
+        and record.provenance in get_args(Provenance)
+    )

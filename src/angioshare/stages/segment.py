@@ -6,6 +6,7 @@ from angioshare.records import Record
 from angioshare.rundir import read_json, write_json
 from angioshare.segmentation.select import GridScore, select_unet
 from angioshare.segmentation.trained import TrainedUnet
+from angioshare.stages.inputs import noted
 from angioshare.stages.lanes import side_by_side
 from angioshare.stages.prepare import split_of
 from angioshare.stages.run import Run
@@ -35,7 +36,7 @@ def _segment(run: Run, source: SourceSettings, progress: Progress) -> list[Recor
     folder = run.private / "unets" / source.name
     found = select_unet(
         pairs_of(run, source),
-        [cohort.subject(name) for name in split.validation],
+        noted(run, 0, [cohort.subject(name) for name in split.validation]),
         run.config.segmentation,
         folder=folder,
         seed=run.config.seed,

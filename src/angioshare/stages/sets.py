@@ -5,13 +5,10 @@ A set is a run folder (`RUN` or `RUN:SOURCE`, `RUN:train`, `RUN:test`), a folder
 """
 
 import os
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
-import numpy.typing as npt
 
 from angioshare.config import SourceSettings
 from angioshare.errors import DataError, SettingsError
@@ -23,6 +20,7 @@ from angioshare.patches.scale import scale_patch
 from angioshare.patches.store import open_store
 from angioshare.progress import Progress
 from angioshare.rng import stream
+from angioshare.stages.arrays import read_arrays
 from angioshare.stages.fidelity import HOLDS_REAL_IMAGES
 from angioshare.stages.folder import open_run
 from angioshare.stages.run import Run
@@ -162,17 +160,17 @@ def _named(name: str, patches: PatchSet, cache: Path | None = None) -> NamedSet:
 
 
 def _read_npz(file: Path) -> NamedSet:
-    """Read `image` and maybe `label`; no pickle is read."""
-    try:
-        with file.open("rb") as handle, np.load(handle, allow_pickle=False) as held:
-            image: npt.NDArray[np.generic] = held["image"]
-            label: npt.NDArray[np.generic] | None = held.get("label")
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, BadZipFile, zlib.error) as error:
-        raise DataError(f"{file} is no .npz file with an array `image` of numbers ({error})") from error
-    if image.ndim != 3 or image.dtype.kind not in "buif" or not len(image) or not np.isfinite(image).all():
-        raise DataError(f"{file}: image is {image.dtype} {image.shape}; give finite numbers of shape (n, h, w), n >= 1")
-    if label is not None and label.shape != image.shape:
-        raise DataError(f"{file}: label {label.shape} and image {image.shape} must have one shape; cut them together")
+    """Read `image` and maybe `label`."""
+    held = read_arrays(file, ["image"], ["label"])
+    image, label = held["image"], held.get("label")
+    if image.ndim != 3 or image.dtype.kind not in "buif" or not image.size or not np.isfinite(image).all():
+        raise DataError(
+            f"{file}: image is {image.dtype} {image.shape}; give finite numbers of shape (n, h, w), none of them 0"
+        )
+    if label is not None and (label.shape != image.shape or label.dtype.kind not in "buif"):
+        raise DataError(
+            f"{file}: label is {label.dtype} {label.shape} and image {image.shape}; give numbers of one shape"
+        )
     inside = image.dtype.kind == "f" and float(np.abs(image).max()) <= 1
     share = None if label is None else float(np.count_nonzero(label) / label.size)
     return NamedSet(

@@ -1,12 +1,14 @@
 """Where a cohort's ledger stands, and what was spent on it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from angioshare.cohort.cohort import Cohort, open_cohort
 from angioshare.cohort.fingerprint import fingerprint
 from angioshare.errors import LedgerError, SettingsError
 from angioshare.privacy.calibration import auto_delta
-from angioshare.privacy.chain import spent
+from angioshare.privacy.chain import Line, problems, spent
+from angioshare.privacy.events import Spend
 from angioshare.privacy.ledger import Ledger, read_lines
 from angioshare.privacy.registry import BESIDE, Registry
 from angioshare.privacy.statements import deltas_for, state
@@ -94,7 +96,11 @@ def find_ledger(place: Path, state: Path) -> Path:
 
 
 def cohort_statement(run: Run) -> PrivacyStatement | None:
-    """What all runs on the cohort spent together; None where nothing was charged yet."""
+    """What all runs on the cohort spent together; None where no source is private.
+
+    Raises:
+        LedgerError: The ledger was edited, cut or rolled back, or is not the one that the run was charged in.
+    """
     private = [source.privacy for source in run.config.sources if source.privacy]
     if not private:
         return None
@@ -102,8 +108,34 @@ def cohort_statement(run: Run) -> PrivacyStatement | None:
     patches = run.config.patches.per_subject * len(scans)
     given = [privacy.delta for privacy in private if privacy.delta is not None] or [auto_delta(patches)]
     deltas = deltas_for(given, patches=patches, subjects=len(scans))
-    path = Registry(run.state).locate(run.cohort, scans, run.ledger)
-    lines = read_lines(path)
-    if lines and _account(run) not in ("", (lines[0].value or {}).get("ledger")):
+    return state(spent(_sound_lines(run, scans)), deltas, ("everything that was made from this cohort",))
+
+
+def spent_by(run: Run, name: str) -> list[Spend]:
+    """What the cohort's ledger was charged for a source of the run.
+
+    Raises:
+        LedgerError: See `cohort_statement`.
+    """
+    found = spent(_sound_lines(run, read_json(run.private / SCANS)))
+    return [spend for spend in found if spend.run == f"{run.id}/{name}"]
+
+
+def _sound_lines(run: Run, scans: Mapping[str, str]) -> list[Line]:
+    """Lines of the cohort's ledger, if nothing is wrong with it: what it does not tell would be stated nowhere."""
+    registry = Registry(run.state)
+    path = registry.locate(run.cohort, scans, run.ledger)
+    lines, bound = read_lines(path), _account(run)
+    if not lines:
+        if bound:
+            raise LedgerError(_other_ledger(run, path, "is not there, or empty"))
+        return lines
+    ledger = str((lines[0].value or {}).get("ledger", ""))
+    if bound not in ("", ledger):
         raise LedgerError(_other_ledger(run, path, "is another one"))
-    return state(spent(lines), deltas, ("everything that was made from this cohort",))
+    if wrong := [*problems(lines), *registry.problems(ledger, lines)]:
+        raise LedgerError(
+            f"{path}: {wrong[0]}, so what was spent on the cohort cannot be stated; restore the file from a backup, or "
+            "treat the cohort as spent"
+        )
+    return lines

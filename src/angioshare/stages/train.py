@@ -24,16 +24,22 @@ from angioshare.privacy.ledger import Ledger
 from angioshare.privacy.plan import PrivacyPlan
 from angioshare.privacy.release import Release, private_mean
 from angioshare.privacy.statements import state
-from angioshare.privacy.unit import PrivacyStatement, public_knowledge, without_privacy
+from angioshare.privacy.unit import (
+    PrivacyStatement,
+    public_knowledge,
+    rounded_up,
+    statement_from_json,
+    without_privacy,
+)
 from angioshare.privacy.votes import NoisyVotes
 from angioshare.progress import Progress, SilentProgress
 from angioshare.protocols import Context, CriticEngine, Schedule, Synthesizer, VoteEngine
 from angioshare.records import Record
-from angioshare.rundir import write_json
+from angioshare.rundir import read_json, write_json
 from angioshare.stages.lanes import Named, side_by_side
 from angioshare.stages.run import Run
-from angioshare.stages.spending import open_ledger
-from angioshare.synthesis.registry import PUBLIC, TRAINED_TOGETHER, build
+from angioshare.stages.spending import open_ledger, spent_by
+from angioshare.synthesis.registry import PUBLIC, TRAINED_TOGETHER, build, learns_from_public
 from angioshare.team import Team, apart, join
 from angioshare.types import FloatArray
 
@@ -91,13 +97,14 @@ def _steps(run: Run, source: SourceSettings) -> int:
     return synthesizer_of(run, source).work()
 
 
-def synthesizer_of(run: Run, source: SourceSettings) -> Synthesizer:
-    """Build the synthesizer of a source."""
+def synthesizer_of(run: Run, source: SourceSettings, *, public: bool = True) -> Synthesizer:
+    """Build the synthesizer of a source; without the public cohort where its patches are not cut yet."""
     context = Context(
         patches=run.config.patches,
         unit=source.privacy.unit if source.privacy else "patch",
         provenance="dp" if source.privacy else "unprotected",
         device=Team().device(run.config.device),
+        public=run.public_patches if public else None,
     )
     return build(source.synthesizer, source.settings, context)
 
@@ -210,7 +217,8 @@ def outlook_of_source(run: Run, name: str) -> dict[str, Any]:
     statement = predicted(plan, foreseen(plan, schedule), source)
     found = statement.to_json()
     return {
-        "spends": f"epsilon {statement.patch.epsilon:.4g} per patch, {statement.subject.epsilon:.4g} per subject",
+        "spends": f"epsilon {rounded_up(statement.patch.epsilon)} per patch, "
+        f"{rounded_up(statement.subject.epsilon)} per subject",
         "epsilon": {unit: found[unit]["epsilon"] for unit in ("patch", "subject")},
         "statement": found,
     }
@@ -249,6 +257,8 @@ def _train(run: Run, source: SourceSettings, progress: Progress) -> list[Record]
         statement = _unprotected_or_public(source)
     else:
         statement = _train_privately(run, source, synthesizer, patches, progress)
+    if run.public_cohort and learns_from_public(source.synthesizer):
+        statement = _beside_public(statement)
     write_json(folder / "statement.json", statement.to_json(), private=True)
     return [
         Record(
@@ -293,7 +303,7 @@ def rehearse(run: Run, source: SourceSettings, made_up: PatchSet, *, folder: Pat
         folder: Where everything stands that this leaves.
         progress: Told of steps; it may end the training by an exception.
     """
-    synthesizer = synthesizer_of(run, source)
+    synthesizer = synthesizer_of(run, source, public=False)
     if source.privacy is None:
         synthesizer.fit(made_up, None, seed=source.seed, folder=folder, progress=progress)
         return
@@ -352,6 +362,35 @@ class _Engines:
                 f"the checkpoint of {self.name} was trained for {steps_done} private steps, and {self.ledger.path} was "
                 f"charged for {charged}; bring back the ledger that was, or begin anew in another folder"
             )
+
+
+def check_statement(run: Run, source: SourceSettings) -> None:
+    """See that a source's statement says what its ledger holds, neither less nor more, before it is handed out.
+
+    Raises:
+        LedgerError: The statement was edited, or the ledger was edited or rolled back.
+    """
+    path = run.source(source.name) / "statement.json"
+    said = statement_from_json(read_json(path))
+    if source.privacy is None:
+        held = _unprotected_or_public(source)
+    else:
+        deltas = _plan(run, source.privacy, synthesizer_of(run, source).schedule()).deltas
+        held = state(spent_by(run, source.name), deltas, said.released, said.patch.relation)
+    for unit in ("patch", "subject"):
+        one, other = getattr(said, unit), getattr(held, unit)
+        if (one.epsilon, one.delta) != (other.epsilon, other.delta):
+            raise LedgerError(
+                f"{path} states epsilon {one.epsilon:.6g} at delta {one.delta:.3g} for one {unit}, and the ledger "
+                f"{other.epsilon:.6g} at {other.delta:.3g}; bring back whichever was changed, or begin anew in another "
+                "folder"
+            )
+
+
+def _beside_public(statement: PrivacyStatement) -> PrivacyStatement:
+    """Say of something that a public cohort has taught, too, that it does not protect those people."""
+    uncovered = [words for words in statement.not_covered if words != "nothing"]
+    return replace(statement, not_covered=(*uncovered, "people of the public cohort"))
 
 
 def _unprotected_or_public(source: SourceSettings) -> PrivacyStatement:

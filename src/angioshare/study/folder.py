@@ -29,6 +29,7 @@ from angioshare.stages.folder import environment, make_folder, open_run
 from angioshare.stages.run import STAGES, Run
 from angioshare.study.plan import PlanSettings, to_toml
 from angioshare.study.points import Point, expand
+from angioshare.synthesis.registry import learns_from_public
 
 PREPARE = STAGES[:1]
 LEARN = STAGES[: STAGES.index("segment")]
@@ -52,6 +53,7 @@ class Study:
         second_sites: Where further test cohorts stand.
         ledger: The cohort's ledger, where the user named one.
         state: The user's state folder.
+        public_cohort: Where labelled scans stand that anybody may have, or None.
     """
 
     root: Path
@@ -61,6 +63,7 @@ class Study:
     second_sites: tuple[Path, ...]
     ledger: Path | None
     state: Path
+    public_cohort: Path | None = None
 
     @property
     def work(self) -> Path:
@@ -70,7 +73,13 @@ class Study:
     def run_of(self, point: Point) -> Run:
         """The run of a point, whether its folder stands or not."""
         return Run(
-            point_folder(self.root, point.name), point.config, self.cohort, self.second_sites, self.ledger, self.state
+            point_folder(self.root, point.name),
+            point.config,
+            self.cohort,
+            self.second_sites,
+            self.ledger,
+            self.state,
+            self.public_cohort,
         )
 
     def stages_of(self, point: Point) -> tuple[str, ...]:
@@ -95,6 +104,7 @@ def planned_study(
     *,
     cohort: Path | None,
     second_sites: Sequence[Path],
+    public_cohort: Path | None = None,
     ledger: Path | None,
     state: Path,
     resume: bool,
@@ -106,6 +116,7 @@ def planned_study(
         plan: What it does.
         cohort: The private cohort, if the plan does not name it (or another one).
         second_sites: Further test cohorts, in place of the plan's.
+        public_cohort: Labelled scans that anybody may have, in place of the plan's.
         ledger: The cohort's ledger, where it cannot stand beside it.
         state: The user's state folder.
         resume: Whether the folder may hold this study already.
@@ -117,7 +128,7 @@ def planned_study(
     where = cohort or plan.cohort
     if where is None:
         raise SettingsError("the plan names no cohort; give one with --cohort PATH, or write cohort: PATH in the plan")
-    sites = tuple(second_sites) or plan.second_sites
+    sites, public = tuple(second_sites) or plan.second_sites, public_cohort or plan.public_cohort
     study = Study(
         root.resolve(),
         plan,
@@ -126,14 +137,17 @@ def planned_study(
         tuple(site.resolve() for site in sites),
         ledger and ledger.resolve(),
         state,
+        public and public.resolve(),
     )
     standing = root.exists() and (root.is_file() or any(root.iterdir()))
     if standing and not resume:
         raise SettingsError(f"{root} exists; go on with --resume if it holds this study, or choose another folder")
     if standing and not (root / "study.json").exists():
         raise SettingsError(f"{root} is not empty and no study; choose another folder")
-    for path in (study.cohort, *study.second_sites):
+    for path in (study.cohort, *study.second_sites, *([study.public_cohort] if study.public_cohort else [])):
         open_cohort(path)
+    if study.public_cohort and not any(learns_from_public(point.source.synthesizer) for point in study.points):
+        raise SettingsError(f"no point of this study learns from the public cohort {study.public_cohort}; leave it out")
     if standing:
         _refuse_another(study)
     return study
@@ -145,6 +159,10 @@ def _refuse_another(study: Study) -> None:
     if (held["cohort"], held["second_sites"]) != (str(study.cohort), [str(site) for site in study.second_sites]):
         raise SettingsError(
             f"{study.root} holds a study on {held['cohort']} and other second sites; choose another folder"
+        )
+    if (public := held.get("public_cohort", "")) != str(study.public_cohort or ""):
+        raise SettingsError(
+            f"{study.root} holds a study with the public cohort {public or 'none'}; choose another folder"
         )
     names = {point.name for point in study.points}
     if lost := [name for name in held["points"] if name not in names]:
@@ -173,6 +191,7 @@ def make_study(study: Study) -> None:
         "cohort": str(study.cohort),
         "second_sites": [str(site) for site in study.second_sites],
         "ledger": str(study.ledger) if study.ledger else "",
+        "public_cohort": str(study.public_cohort) if study.public_cohort else "",
         "points": {point.name: {"keeper": point.keeper, "in_turn": point.in_turn} for point in study.points},
     }
     write_json(study.root / "study.json", identity, private=True)

@@ -17,6 +17,7 @@ from angioshare.progress import Progress
 from angioshare.records import Record
 from angioshare.rundir import read_json, write_json
 from angioshare.stages.folder import open_run
+from angioshare.stages.inputs import INPUTS
 from angioshare.stages.pipeline import STAGE_FUNCTIONS
 from angioshare.stages.prepare import drop_unfinished
 from angioshare.stages.run import Run
@@ -143,21 +144,24 @@ def _private_turn(root: Path) -> Iterator[None]:
 
 
 def _take_over(keeper: Run, run: Run) -> list[Record]:
-    """Share the split, the scans' digests and the cut patches of another point with the same seed and cohort.
+    """Share the split, what was noted of scans and labels, and the cut patches of another point of that seed.
 
     Patches are linked, not copied, so that points cost no disk and each folder can be deleted alone.
     """
     keeper.require("prepare")
     drop_unfinished(run)
-    for name in ("split.json", SCANS):
-        write_json(run.private / name, read_json(keeper.private / name), private=True)
-    target = run.private / "patches"
-    part = target.with_name(".patches.part")
-    shutil.rmtree(part, ignore_errors=True)
-    shutil.copytree(keeper.private / "patches", part, copy_function=_link)
-    part.rename(target)
+    for name in ("split.json", SCANS, INPUTS):
+        if (keeper.private / name).exists():  # earlier versions noted no inputs
+            write_json(run.private / name, read_json(keeper.private / name), private=True)
+    for source, target in ((keeper.private / "patches", run.private / "patches"),
+                           (keeper.public_patches, run.public_patches)):  # fmt: skip
+        if source is not None and target is not None:
+            part = target.with_name(f".{target.name}.part")
+            shutil.rmtree(part, ignore_errors=True)
+            shutil.copytree(source, part, copy_function=_link)
+            part.rename(target)
     held = read_json(keeper.done("prepare", "cohort"))["records"]
-    return [Record(**row) for row in held if row["metric"] != "wall_time"]
+    return [Record(**row) for row in held if row["metric"] not in ("wall_time", "peak_memory")]
 
 
 def _link(source: str, target: str) -> str:

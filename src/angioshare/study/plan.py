@@ -66,6 +66,7 @@ class PlanSettings(Settings):
     unets: dict[str, Any] = Field(default_factory=dict, description="Keys of segmentation that replace the base's.")
     cohort: Path | None = Field(None, description="The private cohort; relative to this file, or given by --cohort.")
     second_sites: tuple[Path, ...] = Field((), description="Further test cohorts.")
+    public_cohort: Path | None = Field(None, description="Labelled scans that anybody may have.")
     seed: int = Field(0, ge=0, lt=2**31, description="Public seed: the points' seeds are seed, seed + 1, ...")
     seeds: int = Field(1, ge=1, le=1000, description="Seeds of every point.")
     baselines: tuple[str, ...] = Field((), description="Sources of the base that are run as they are, once a seed.")
@@ -136,7 +137,9 @@ def load_plan(name: str) -> PlanSettings:
         )
     plan = _parsed(_tree(file), str(file))
     here = file.resolve().parent
-    found = {key: here / path for key in ("config", "cohort") if (path := getattr(plan, key)) is not None}
+    found = {
+        key: here / path for key in ("config", "cohort", "public_cohort") if (path := getattr(plan, key)) is not None
+    }
     return plan.model_copy(update={**found, "second_sites": tuple(here / site for site in plan.second_sites)})
 
 
@@ -178,5 +181,5 @@ def known_keys() -> list[str]:
 
 def to_toml(plan: PlanSettings) -> str:
     """The resolved plan as TOML, without any path of the machine."""
-    paths = {"cohort", "second_sites", "config"}
+    paths = {"cohort", "second_sites", "public_cohort", "config"}
     return tomli_w.dumps(plan.model_dump(mode="json", by_alias=True, exclude_none=True, exclude=paths))

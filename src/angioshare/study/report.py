@@ -158,7 +158,7 @@ def _source(point: PointResult) -> SourceSettings:
 
 
 def _info(point: PointResult) -> SourceInfo:
-    info = source_info(_source(point))
+    info = source_info(_source(point), public=point.run.public_cohort is not None)
     return replace(info, name=point.name, title=f"{info.title}, seed {info.seed}")
 
 
@@ -178,7 +178,7 @@ def _settings(results: StudyResults) -> list[Setting]:
 
 def _setting(name: str, points: Sequence[PointResult], family: str) -> Setting:
     source = _source(points[0])
-    info = source_info(source)
+    info = source_info(source, public=points[0].run.public_cohort is not None)
     given = source.privacy.noise_multiplier if source.privacy is not None else None
     charged = next((point.noise_multiplier for point in points if point.noise_multiplier is not None), given)
     return Setting(

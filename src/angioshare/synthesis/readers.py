@@ -13,9 +13,10 @@ from pydantic import Field
 from angioshare.errors import SettingsError
 from angioshare.patches.extract import PatchSettings
 from angioshare.patches.patchset import PatchSet
-from angioshare.patches.store import write_patchset
+from angioshare.patches.store import open_store, write_patchset
 from angioshare.progress import Progress, Weighted
-from angioshare.segmentation.fit import Unet
+from angioshare.protocols import Context
+from angioshare.segmentation.fit import Beside, Unet
 from angioshare.segmentation.settings import UnetSettings
 from angioshare.segmentation.trained import TrainedUnet
 from angioshare.segmentation.turns import Averaged
@@ -43,6 +44,9 @@ class ReaderSettings(ProtocolSettings):
     first_iterations: int = Field(1_800, ge=1, description="Steps of the reader on simulated pairs.")
     first_batch: int = Field(16, ge=1, description="Patches in each of them.")
     first_learning_rate: float = Field(1e-3, gt=0, le=1, description="Of Adam, on simulated pairs.")
+    public_share: float = Field(
+        0.5, gt=0, le=1, description="Share of each first step that a public cohort's patches take, where there is one."
+    )
     threshold: float = Field(0.5, gt=0, lt=1, description="A probability above this is labelled as vessel.")
     label_turns: int = Field(1, ge=1, le=8, description="Turns of a scan whose mean probability it is.")
 
@@ -79,9 +83,18 @@ def scans(path: Path, settings: ReaderSettings, patches: PatchSettings, *, seed:
 
 
 def first_reader(
-    path: Path, settings: ReaderSettings, pairs: PatchSet, *, seed: int, device: str, progress: Progress
+    path: Path, settings: ReaderSettings, pairs: PatchSet, context: Context, *, seed: int, progress: Progress
 ) -> TrainedUnet:
-    """Train a reader on simulated pairs, or read the one that stands at `path` already."""
+    """Train a reader on simulated pairs, and on those of a public cohort beside; or read the one that stands already.
+
+    Args:
+        path: Where it stands, or is to stand.
+        settings: Network and training.
+        pairs: Simulated pairs.
+        context: The device, and where a public cohort's patches stand.
+        seed: Of weights and order.
+        progress: Told of steps.
+    """
     if not path.exists():
         training = UnetSettings(
             channels=settings.channels,
@@ -90,10 +103,13 @@ def first_reader(
             steps=settings.first_iterations,
             ema=0.98,
         )
-        Unet(training, device).fit(pairs, seed=seed, progress=progress).save(path)
+        beside = (
+            None if context.public is None else Beside(patches=open_store(context.public), share=settings.public_share)
+        )
+        Unet(training, context.device).fit(pairs, seed=seed, progress=progress, beside=beside).save(path)
     else:
         progress.advance(steps=settings.first_iterations)
-    return TrainedUnet.load(path, device)
+    return TrainedUnet.load(path, context.device)
 
 
 def in_steps(seconds: float, settings: ReaderSettings, size: int) -> int:

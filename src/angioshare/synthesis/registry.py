@@ -48,6 +48,16 @@ def synthesizer_class(name: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
+def learns_from_public(name: str) -> bool:
+    """Whether a synthesizer learns from a public cohort, too, where there is one.
+
+    Example:
+        >>> learns_from_public("taught-reader"), learns_from_public("simulator")
+        (True, False)
+    """
+    return "public_share" in synthesizer_class(name).Settings.model_fields
+
+
 def build(name: str, settings: dict[str, Any], context: Context) -> Synthesizer:
     """Build a synthesizer from its settings as they stand in a settings file.
 

@@ -137,9 +137,8 @@ class SteeredReader:
             count=s.lessons,
             extent=s.lesson_extent,
             reader=s,
-            patches=self._context.patches,
+            context=self._context,
             moving=moving_of(s),
-            device=self._context.device,
         )
 
     def _directions(self, learned: Directions) -> Directions:

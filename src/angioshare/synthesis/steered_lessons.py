@@ -27,10 +27,10 @@ import angioshare.simulator
 from angioshare.errors import BusyError, DataError, SettingsError
 from angioshare.models.gains import Gains, with_gains
 from angioshare.parallel import run_jobs
-from angioshare.patches.extract import PatchSettings
 from angioshare.patches.patchset import PatchSet
-from angioshare.patches.store import open_store, write_store
+from angioshare.patches.store import open_store, read_manifest, write_store
 from angioshare.progress import Progress, Weighted
+from angioshare.protocols import Context
 from angioshare.rng import seed_for, stream
 from angioshare.rundir import atomic_path, locked
 from angioshare.segmentation.fit import batches, flushed_denormals, soft_dice_loss
@@ -162,27 +162,25 @@ class Lessons:
         count: Simulated subjects.
         extent: Share of its slices that is simulated of each.
         reader: Prior, network and its first training.
-        patches: How patches are cut.
+        context: How patches are cut, where networks run, and where a public cohort's patches stand.
         moving: How a reader is trained further on one subject.
-        device: Where networks run.
     """
 
     count: int
     extent: float
     reader: ReaderSettings
-    patches: PatchSettings
+    context: Context
     moving: Moving
-    device: str
 
     def work(self) -> int:
         """Steps that progress is told of: those of the first training, and all else by its time; see `readers`."""
         return self.count * (self._scanning() + self._move()) + self.reader.first_iterations
 
     def _scanning(self) -> int:
-        return in_steps(simulating(1, self.extent), self.reader, self.patches.size)
+        return in_steps(simulating(1, self.extent), self.reader, self.context.patches.size)
 
     def _move(self) -> int:
-        size = self.patches.size
+        size = self.context.patches.size
         return in_steps(self.moving.seconds(size, self.reader.channels[0]), self.reader, size)
 
     def learn(self, folder: Path, progress: Progress) -> tuple[TrainedUnet, Directions]:
@@ -204,7 +202,7 @@ class Lessons:
             progress.advance(steps=self.work())
         else:
             self._copy(self._shared(folder, progress), folder)
-        return TrainedUnet.load(folder / READER, self.device), _read(folder / DIRECTIONS)
+        return TrainedUnet.load(folder / READER, self.context.device), _read(folder / DIRECTIONS)
 
     def _shared(self, folder: Path, progress: Progress) -> Path:
         """The folder where they stand."""
@@ -240,9 +238,16 @@ class Lessons:
             self._simulate(pairs, Weighted(progress, self._scanning()))
         store = open_store(pairs)
         public = PatchSet(image=store.image, label=store.label, provenance="public")
-        first_reader(reader, self.reader, public, seed=_SEED, device=self.device, progress=progress)
+        first_reader(reader, self.reader, public, self.context, seed=_SEED, progress=progress)
         jobs = [
-            _Move(pairs=pairs, subject=n, reader=reader, moving=self.moving, device=self.device, out=moves / str(n))
+            _Move(
+                pairs=pairs,
+                subject=n,
+                reader=reader,
+                moving=self.moving,
+                device=self.context.device,
+                out=moves / str(n),
+            )
             for n in range(len(store.subjects))
         ]
         workers = self.reader.workers or os.cpu_count() or 1
@@ -266,7 +271,7 @@ class Lessons:
         prior, workers = prior_of(self.reader.site, self.reader.known), self.reader.workers
         shares = stream(_SEED, "readers", "lessons").random((self.count, len(prior)))
         wanted = [(prior.site(row), seed_for(_SEED, "readers", "lesson", str(n))) for n, row in enumerate(shares)]
-        few = fewer(self.patches, self.extent)
+        few = fewer(self.context.patches, self.extent)
         progress.start("simulate sites for readers", self.count)
         made = simulate_each(wanted, workers, self.extent)
         write_store(path, cut_simulated(made, few, seed=_SEED, progress=progress), few, seed=_SEED)
@@ -275,7 +280,10 @@ class Lessons:
     def key(self) -> str:
         """Name what lessons depend on: settings, and the code that simulates, cuts and trains."""
         reader = self.reader.model_dump_json(include={"site", "known", "channels", *_FIRST})
-        text = f"{self.count} {self.extent} {reader} {self.patches.model_dump_json()} {self.moving!r} {self.device}"
+        cut, device = self.context.patches.model_dump_json(), self.context.device
+        text = f"{self.count} {self.extent} {reader} {cut} {self.moving!r} {device}"
+        if self.context.public is not None:
+            text += f" {self.reader.public_share} {read_manifest(self.context.public)['sha256']}"
         state = hashlib.sha256(text.encode())
         code = [Path(__file__), *(Path(str(one.__file__)) for one in (steered_directions, simulated, readers))]
         for package in (angioshare.simulator, angioshare.patches, angioshare.segmentation, angioshare.models):

@@ -91,9 +91,7 @@ class TaughtReader:
         if not target.exists():
             pool = scans(before / "patches", s, self._context.patches, seed=seed, progress=progress)
             if not (folder / READER).exists():
-                reader = first_reader(
-                    before / READER, s, pool, seed=seed, device=self._context.device, progress=progress
-                )
+                reader = first_reader(before / READER, s, pool, self._context, seed=seed, progress=progress)
                 told = Weighted(progress, self._step())
                 self._teaching().teach(reader, patches, engine, seed=seed, folder=folder, progress=told)
                 reader.record = replace(reader.record, provenance=self._context.provenance)

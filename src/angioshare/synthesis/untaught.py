@@ -63,8 +63,7 @@ class UntaughtReader:
         s, target, before = self._settings, folder / "patches", folder / "simulated"
         if not target.exists():
             pool = scans(before / "patches", s, self._context.patches, seed=seed, progress=progress)
-            device = self._context.device
-            reader = first_reader(folder / READER, s, pool, seed=seed, device=device, progress=progress)
+            reader = first_reader(folder / READER, s, pool, self._context, seed=seed, progress=progress)
             write_labelled(target, reader, pool, s, "public", self._labels(), progress)
         shutil.rmtree(before, ignore_errors=True)
 

@@ -6,15 +6,20 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from angioshare.errors import DataError, SettingsError
+from angioshare.tracking import mlflow_store, tensorboard
 from angioshare.tracking.gather import sides_of
-from angioshare.tracking.mlflow_store import write_database
-from angioshare.tracking.tensorboard import write_events
 from angioshare.tracking.track import Track
 
 Tool: TypeAlias = Literal["tensorboard", "mlflow"]
 
-WRITERS: dict[Tool, Callable[..., None]] = {"tensorboard": write_events, "mlflow": write_database}
+WRITERS: dict[Tool, Callable[..., None]] = {
+    "tensorboard": tensorboard.write_events,
+    "mlflow": mlflow_store.write_database,
+}
 """How each tool is written for: title, tracks, folder, private."""
+
+FILES = (tensorboard.FILE, mlflow_store.FILE)
+"""Names that an export gives."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +53,15 @@ def export(
         What may be seen, then what is internal, if it was asked for.
 
     Raises:
-        SettingsError: The folders are not apart, `place` is no run or study, or the tool's library is missing.
+        SettingsError: The folders are not apart, `out` holds files of an internal export, `place` is no run or study,
+            or the tool's library is missing.
         DataError: A folder cannot be written.
         PrivacyError: What was left after the filter still held something unprotected.
 
     Guarantees:
-        No unprotected number, time or path is written to `out`.
+        No unprotected number, time or path is written to `out`, or was by an internal export before.
     """
+    _refuse_internal(out)
     if internal is not None:
         _refuse_together(place, out, internal)
     sides = sides_of(place, state=state)
@@ -78,6 +85,17 @@ def _refuse_together(place: Path, out: Path, internal: Path) -> None:
     for other in (out.resolve(), *(run / "public" for run in (place.resolve(), *place.resolve().glob("points/*")))):
         if mine == other or mine.is_relative_to(other) or other.is_relative_to(mine):
             raise SettingsError(f"--internal {internal} and {other} hold one another; keep what is internal apart")
+
+
+def _refuse_internal(out: Path) -> None:
+    """Refuse to show a folder that an internal export wrote to: its files would be seen beside the new ones."""
+    for name in FILES:
+        for file in out.rglob(name):
+            if not file.stat().st_mode & 0o077:
+                raise SettingsError(
+                    f"{out} holds {file.relative_to(out)} of an internal export (mode 0600); delete the folder, or "
+                    "choose another for what may be seen"
+                )
 
 
 def _make_private(folder: Path) -> None:

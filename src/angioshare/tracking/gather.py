@@ -4,7 +4,6 @@ The folder may be that of a run at work: only whole files are read, and nothing 
 what may stand on the shareable page, by the same filter and the same check after it (see `report.sharing`).
 """
 
-import json
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -12,14 +11,14 @@ from itertools import groupby
 from pathlib import Path
 
 from angioshare.config import SourceSettings
-from angioshare.errors import PrivacyError, SettingsError
+from angioshare.errors import DataError, PrivacyError, SettingsError
 from angioshare.privacy.events import Spend
 from angioshare.privacy.unit import PrivacyStatement
 from angioshare.records import Record
 from angioshare.report.content import ReportContent, SourceInfo
 from angioshare.report.sharing import shareable, unprotected_items
 from angioshare.report.tables import summarise
-from angioshare.rundir import read_json
+from angioshare.rundir import read_json, read_rows
 from angioshare.stages.folder import open_run
 from angioshare.stages.run import Run
 from angioshare.study.folder import point_folder
@@ -27,6 +26,7 @@ from angioshare.tracking.spent import epsilon_series, spends_of, statement_so_fa
 from angioshare.tracking.track import Series, Sides, Track, series
 
 _WORD = re.compile(r"[A-Za-z0-9._+-]{1,40}")
+_POINT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def sides_of(place: Path, *, state: Path) -> Sides:
@@ -38,12 +38,12 @@ def sides_of(place: Path, *, state: Path) -> Sides:
 
     Raises:
         SettingsError: It is neither.
-        PrivacyError: A title tells of a path of a machine.
+        DataError: A file in it is damaged.
+        PrivacyError: A title tells of a path of a machine, or of a subject.
     """
     runs: dict[tuple[str, ...], Run]
     if (place / "study.json").exists():
-        title = str(tomllib.loads((place / "study.toml").read_text(encoding="utf-8"))["title"])
-        names = read_json(place / "study.json")["points"]
+        title, names = _study(place)
         runs = {(name,): open_run(point_folder(place, name), state=state) for name in names}
     elif (place / "run.json").exists():
         runs = {(): open_run(place, state=state)}
@@ -57,6 +57,18 @@ def sides_of(place: Path, *, state: Path) -> Sides:
         shareable=(*cohort, *(track for one in found for track in one.shareable)),
         internal=(*cohort, *(track for one in found for track in one.internal)),
     )
+
+
+def _study(place: Path) -> tuple[str, list[str]]:
+    """A study's title, and the names of its points."""
+    try:
+        title = tomllib.loads((place / "study.toml").read_text(encoding="utf-8"))["title"]
+        names = list(read_json(place / "study.json")["points"])
+        if not isinstance(title, str) or not all(map(_POINT.fullmatch, names)):
+            raise ValueError(f"title {title!r}, points {names}")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{place}: study.json or study.toml is damaged ({error}); bring it back") from error
+    return title, names
 
 
 def _whole_cohort(runs: Sequence[Run]) -> list[Track]:
@@ -168,7 +180,7 @@ def _curves(folder: Path) -> list[Series]:
     found = []
     for name, path in (("training", folder), ("training on simulated patches", folder / "simulated")):
         file = path / "curve.json"
-        rows = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+        rows = read_rows(file, "iteration") if file.exists() else []
         for key in rows[0] if rows else ():
             if key != "iteration":
                 found += series(f"{name}/{key}", [row["iteration"] for row in rows], [row[key] for row in rows])

@@ -5,7 +5,7 @@ import pytest
 from angioshare.errors import PrivacyError
 from angioshare.records import Record
 from angioshare.report.page import shareable_page
-from angioshare.report.sharing import shareable, unprotected_items
+from angioshare.report.sharing import shareable, telling, unprotected_items
 
 from .conftest import a_statement, some_samples
 
@@ -48,6 +48,66 @@ def test_every_sort_of_absolute_path_counts_as_one(content, path):
     clean = shareable(content)
     assert unprotected_items(replace(clean, settings_toml=f"folder = '{path}'"))
     assert unprotected_items(replace(clean, title=f"Results in {path}"))
+
+
+@pytest.mark.parametrize(
+    "title", ["Pilot, ~20 subjects", "Siemens /GE scanners", "Utility (/epsilon)", "~half", "sub-sampled", "T1/T2"]
+)
+def test_a_harmless_title_is_no_path_and_no_subject(content, title):
+    assert telling([title], ["sub-000"]) == []
+    assert shareable_page(shareable(replace(content, title=title)))
+
+
+@pytest.mark.parametrize(
+    "title", ["/srv/a b", "in /srv/", "~anna/x", "~/x", "see ../a", "C:/a", "//ward/a", "(a:/b/c)"]
+)
+def test_a_path_in_a_title_is_found(title):
+    assert telling([title]) == [title]
+
+
+@pytest.mark.parametrize(
+    "said", ["sub-A0", "SUB-A0", "sub_a0", "Run(sub-12)", "without sub-Anna", "sub anna", "subAnna"]
+)
+@pytest.mark.parametrize("where", ["title", "sources", "sites"])
+def test_a_subject_in_a_text_keeps_the_page_from_being_written(content, said, where):
+    renamed = replace(content.sources[2], title=said)
+    changes = {"title": said, "sources": [*content.sources[:2], renamed, *content.sources[3:]], "sites": ("home", said)}
+    records = [replace(record, provenance="public", site=said if record.site == "away" else record.site)
+               for record in content.records]  # fmt: skip
+    anna = Record(stage="evaluate", metric="dice", value=1.0, subject="sub-Anna")
+    told = replace(content, records=[*records, anna], **{where: changes[where]})
+    with pytest.raises(PrivacyError, match="a path or a subject in a title"):
+        shareable_page(shareable(told))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'file = "../anna/split.json"',
+        "file = 'anna.json'",
+        'features = "nets/anna.pt"',
+        'features = "3anna.pt"',
+        'set = ["split.file=anna.json"]',
+        '    "evaluation.features=anna.pt",',
+        '    "evaluation.features=\\"anna.pt\\"",',
+        'split = { file = "anna.json" }',
+        'config = "anna.toml"',
+        'who = "SUB-anna"',
+        'who = "sub_anna"',
+        'who = "./anna"',
+    ],
+)
+def test_settings_that_name_a_file_or_a_subject_are_left_out(content, line):
+    clean = shareable(replace(content, settings_toml=f"seed = 1\n{line}\nsteps = 2"))
+    assert clean.settings_toml.splitlines()[::2] == ["seed = 1", "steps = 2"]
+    assert "anna" not in clean.settings_toml
+    assert unprotected_items(replace(clean, settings_toml=line))
+
+
+@pytest.mark.parametrize("name", ["scattering", "inception"])
+def test_settings_that_name_no_file_stay(content, name):
+    kept = f'features = "{name}"\n"settings.features" = [\n"evaluation.features={name}",\nfeatures = 16\nprofile = 1'
+    assert shareable(replace(content, settings_toml=kept)).settings_toml == kept
 
 
 def test_fractions_and_plain_words_are_no_paths(content):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -12,7 +13,7 @@ from angioshare.progress import SilentProgress
 from angioshare.rng import seed_for
 from angioshare.segmentation import augment as augment_module
 from angioshare.segmentation import fit
-from angioshare.segmentation.fit import Unet, batches, digest, finished, mean_and_sd, soft_dice_loss
+from angioshare.segmentation.fit import Beside, Unet, batches, digest, finished, mean_and_sd, soft_dice_loss
 from angioshare.segmentation.settings import UnetSettings
 from angioshare.segmentation.trained import TrainedUnet
 
@@ -288,3 +289,35 @@ def test_the_weights_that_are_kept_are_the_moving_average_of_all_steps():
         expected = decay * expected + (1 - decay) * after(step)
     torch.testing.assert_close(after(3, ema=0.15), expected)
     assert not torch.allclose(after(3, ema=0.15), after(3))
+
+
+def of_one_value(value, count):
+    """Pairs whose pixels all have one value, with a vessel so that something can be found."""
+    image = np.full((count, 8, 8), value, np.float32)
+    label = np.zeros((count, 8, 8), np.uint8)
+    label[:, 2:4] = 1
+    return PatchSet(image=image, label=label, provenance="public")
+
+
+@pytest.mark.parametrize(("share", "others"), [(0.5, 4), (0.25, 2), (1.0, 8)])
+def test_pairs_beside_take_their_share_of_every_batch_whatever_their_number(share, others):
+    beside = Beside(patches=of_one_value(1.0, 3), share=share)
+    drawn = list(batches(of_one_value(-1.0, 50), UnetSettings(batch=8), 1, 20, beside))
+    assert [int((image[:, 0, 0, 0] == 1).sum()) for image, _ in drawn] == [others] * 20
+    assert all(image.shape == label.shape == (8, 1, 8, 8) for image, label in drawn)
+
+
+def test_a_training_with_pairs_beside_has_a_record_of_its_own():
+    own, other = bright_lines(8, provenance="public"), of_one_value(0.5, 8)
+    other.image[:, 0] = -0.5
+    own = dataclasses.replace(own, image=own.image[:, :8, :8], label=own.label[:, :8, :8])
+    settings = UnetSettings(channels=(2, 4), batch=4, steps=2)
+    alone = Unet(settings).fit(own, seed=1, progress=SilentProgress()).record
+    for share in (0.25, 0.5):
+        beside = Beside(patches=other, share=share)
+        record = Unet(settings).fit(own, seed=1, progress=SilentProgress(), beside=beside).record
+        assert record.patches != alone.patches
+        pixels = np.concatenate([own.image] * round(8 * (1 - share)) + [other.image] * round(8 * share))
+        assert (record.mean, record.sd) == pytest.approx((pixels.mean(), pixels.std()))
+    secret = Beside(patches=dataclasses.replace(other, provenance="unprotected"), share=0.5)
+    assert Unet(settings).fit(own, seed=1, progress=SilentProgress(), beside=secret).record.provenance == "unprotected"

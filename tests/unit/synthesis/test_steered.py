@@ -12,7 +12,7 @@ from angioshare.models.gains import with_gains
 from angioshare.models.unet import HalfUnet
 from angioshare.patches.extract import PatchSettings
 from angioshare.patches.patchset import PatchSet
-from angioshare.patches.store import open_store
+from angioshare.patches.store import open_store, write_patchset
 from angioshare.privacy.ledger import Ledger
 from angioshare.privacy.release import Release
 from angioshare.progress import SilentProgress
@@ -291,6 +291,25 @@ def test_lessons_and_scans_come_from_what_the_protocol_says(real, toy, tmp_path)
     fit(real, tmp_path / "b", known={"acquisition.voxel_k_mm": 1.3})
     assert len(toy) == 2 * (5 + 2)  # other lessons for another protocol
     assert len({parameters.tree.density for parameters, _ in toy[:7]}) == 7  # each subject from a site of its own
+
+
+def test_a_public_cohort_teaches_the_first_reader_and_has_lessons_of_its_own(real, toy, tmp_path):
+    beside = replace(CONTEXT, public=tmp_path / "public")
+    rng = np.random.default_rng(0)
+    image, label = rng.uniform(-1, 1, (4, 16, 16)), np.ones((4, 16, 16), np.uint8)
+    write_patchset(tmp_path / "public", PatchSet(image=image, label=label, provenance="public"), {})
+    firsts = []
+    for name, context, changes in (
+        ("a", CONTEXT, {}),
+        ("b", beside, {}),
+        ("c", beside, {"public_share": 0.25}),
+        ("d", beside, {}),
+    ):
+        fit(real, tmp_path / name, context=context, **changes)
+        firsts.append(TrainedUnet.load(tmp_path / name / "simulated" / READER).record.patches)
+    assert len(toy) == 3 * (5 + 2) + 2  # the last run finds the lessons of the second
+    assert firsts[1] == firsts[3]
+    assert len(set(firsts)) == 3
 
 
 @pytest.mark.parametrize("steps_before", [1, 5, 20, 36, 39, 41, 43])

@@ -137,6 +137,18 @@ def test_folder_that_others_read_is_not_taken_for_what_is_internal(run, tmp_path
         export(run.root, tmp_path / "seen", internal=tmp_path / "open", state=run.state)
 
 
+def test_folder_of_an_internal_export_is_never_shown(run, tmp_path, tool):
+    mine = tmp_path / "mine"
+    export(run.root, tmp_path / "seen", internal=mine, tool=tool, state=run.state)
+    before = everything(mine)
+    for shown in (mine, tmp_path):
+        for other in TOOLS:
+            with pytest.raises(SettingsError, match="of an internal export"):
+                export(run.root, shown, tool=other, state=run.state)
+    assert everything(mine) == before
+    export(run.root, tmp_path / "seen", internal=mine, tool=tool, state=run.state)
+
+
 @pytest.mark.parametrize("tool", TOOLS)
 def test_missing_library_is_told_with_its_cure(run, tmp_path, monkeypatch, tool):
     def missing(name):

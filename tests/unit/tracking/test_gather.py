@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from angioshare.errors import PrivacyError, SettingsError
+from angioshare.errors import DataError, PrivacyError, SettingsError
 from angioshare.privacy.unit import without_privacy
 from angioshare.rundir import read_json, write_json
 from angioshare.stages.folder import digest_of
@@ -131,6 +131,34 @@ def test_title_that_holds_a_path_is_refused(run):
     change_settings(run, '"Tracked"', '"Scans in /srv/clinic"')
     with pytest.raises(PrivacyError, match="another title"):
         sides_of(run.root, state=run.state)
+
+
+def test_title_that_names_a_subject_is_refused(run):
+    change_settings(run, '"Tracked"', '"Without sub-A1"')
+    with pytest.raises(PrivacyError, match="a subject in a title"):
+        sides_of(run.root, state=run.state)
+
+
+@pytest.mark.parametrize("text", ["", "[", "{}", '[{"iteration": 1}, {}]', '[{"loss": 1}]', '[{"iteration": "x"}]'])
+def test_damaged_curve_is_told_with_its_name(run, text):
+    (run.source("private") / "curve.json").write_text(text)
+    with pytest.raises(DataError, match=r"private/curve\.json.*bring back"):
+        sides_of(run.root, state=run.state)
+
+
+@pytest.mark.parametrize(
+    ("plan", "points"),
+    [
+        (b"", {"points": {}}), (b"\xff", {"points": {}}), (b"title = 1", {"points": {}}), (None, {"points": {}}),
+        (b"title = 'a'", {}), (b"title = 'a'", {"points": 5}), (b"title = 'a'", {"points": {"../../run": {}}}),
+    ],
+)  # fmt: skip
+def test_damaged_study_is_told(tmp_path, plan, points):
+    write_json(tmp_path / "study.json", points)
+    if plan is not None:
+        (tmp_path / "study.toml").write_bytes(plan)
+    with pytest.raises(DataError, match="study"):
+        sides_of(tmp_path, state=tmp_path)
 
 
 def test_folder_that_is_neither_run_nor_study_is_refused(tmp_path):

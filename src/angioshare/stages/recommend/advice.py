@@ -72,12 +72,17 @@ def recommended_config(
     delta: float | None = None,
     changes: tuple[str, ...] = (),
     protocol: Protocol | None = None,
+    public_cohort: bool = False,
 ) -> tuple[Config, Row]:
-    """The settings that `advise` recommends, and why, without the guarantees of all the others; see there."""
+    """The settings that `advise` recommends, and why, without the guarantees of all the others; see there.
+
+    With a public cohort an untaught reader, which it teaches for nothing, is among the sources whatever the method: it
+    is what the method must beat then.
+    """
     known, base, later = _begin(cohort, epsilon, unit, delta, changes)
     rows = [_row(name, known, base) for name in SYNTHESIZERS if name not in RIVALS]
     first = min(rows, key=lambda row: place(row.method, row.verdict))
-    return _config(first, base, later, protocol), first
+    return _config(first, base, later, protocol, public_cohort), first
 
 
 def _begin(
@@ -127,7 +132,9 @@ def _with_statement(row: Row) -> Row:
     return replace(row, statement=statement)
 
 
-def _config(first: Row, base: Config, later: list[str], protocol: Protocol | None) -> Config:
+def _config(
+    first: Row, base: Config, later: list[str], protocol: Protocol | None, public_cohort: bool = False
+) -> Config:
     """The base with the recommended source in place of its own; with none if the simulator alone is recommended."""
     chosen: list[SourceSettings] = []
     for source in base.sources:
@@ -136,6 +143,8 @@ def _config(first: Row, base: Config, later: list[str], protocol: Protocol | Non
         elif first.planned is not None:
             chosen.append(first.planned.source)
         elif first.method == "untaught-reader":
+            chosen.append(untaught(base))
+        if source.synthesizer == PUBLIC[0] and public_cohort and first.method != "untaught-reader":
             chosen.append(untaught(base))
     config = base.model_copy(update={"sources": tuple(chosen), "title": f"Recommended: {first.method}"})
     config = with_protocol(config, protocol) if protocol else config

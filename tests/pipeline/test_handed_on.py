@@ -1,0 +1,144 @@
+"""What is handed on says what the ledger says, and is what this run has made: statements, pairs, the page."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+from angioshare.cli.main import main
+from angioshare.cli.output import state_folder
+from angioshare.errors import LedgerError, PrivacyError
+from angioshare.patches.store import open_store
+from angioshare.progress import SilentProgress
+from angioshare.rundir import write_json
+from angioshare.stages import report, spending
+from angioshare.stages.folder import open_run
+from angioshare.stages.sample import sample
+from angioshare.stages.spending import cohort_statement
+
+PRIVATE = "wgan-private"
+"""The source of these runs."""
+
+
+@pytest.fixture
+def trained(begun):
+    run = begun()
+    assert [main([stage, str(run.root)]) for stage in ("prepare", "train")] == [0, 0]
+    return open_run(run.root, state=state_folder())
+
+
+@pytest.fixture
+def ledger(place):
+    return place / "A" / "derivatives" / "angioshare" / "ledger.jsonl"
+
+
+def emptied(lines):
+    return []
+
+
+def rolled_back(lines):
+    return lines[:1]
+
+
+def edited(lines):
+    return [line.replace('"noise_multiplier":1.0', '"noise_multiplier":50.0') for line in lines]
+
+
+def check_nothing_is_stated_of_a_ledger_that_is_not_what_it_was(trained, ledger, wrong):
+    assert cohort_statement(trained).patch.epsilon > 0
+    text = "".join(f"{line}\n" for line in wrong(ledger.read_text().splitlines()))
+    assert text != ledger.read_text()
+    ledger.write_text(text)
+    for hand_out in (cohort_statement, lambda run: sample(run, SilentProgress())):
+        with pytest.raises(LedgerError):
+            hand_out(trained)
+    assert not (trained.public / "statements").exists()
+
+
+@pytest.mark.parametrize("wrong", [emptied, rolled_back, edited])
+def test_nothing_is_stated_of_a_ledger_that_is_not_what_it_was(trained, ledger, wrong):
+    check_nothing_is_stated_of_a_ledger_that_is_not_what_it_was(trained, ledger, wrong)
+
+
+def trusts_every_line(monkeypatch):
+    monkeypatch.setattr(spending, "problems", lambda lines: [])
+    monkeypatch.setattr(spending.Registry, "problems", lambda *_: [])
+
+
+def takes_an_empty_ledger_for_a_new_one(monkeypatch):
+    monkeypatch.setattr(spending, "_account", lambda run: "")
+
+
+@pytest.mark.parametrize(
+    ("mutant", "wrong"), [(trusts_every_line, edited), (trusts_every_line, rolled_back),
+                          (takes_an_empty_ledger_for_a_new_one, emptied)]
+)  # fmt: skip
+def test_check_of_its_ledger_catches(trained, ledger, monkeypatch, mutant, wrong):
+    mutant(monkeypatch)
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        check_nothing_is_stated_of_a_ledger_that_is_not_what_it_was(trained, ledger, wrong)
+
+
+def test_a_ledger_that_was_rolled_back_where_nobody_has_seen_it_does_not_fit_the_statements(
+    trained, ledger, place, monkeypatch
+):
+    """On another machine no registry knows how long the ledger was."""
+    ledger.write_text(ledger.read_text().splitlines(keepends=True)[0])
+    shutil.rmtree(place / "state")
+    with pytest.raises(LedgerError, match=r"states epsilon .* and the ledger 0"):
+        sample(trained, SilentProgress())
+
+
+@pytest.mark.parametrize(("unit", "key"), [("patch", "epsilon"), ("subject", "epsilon"), ("patch", "delta")])
+def test_a_statement_that_was_edited_is_not_handed_out(trained, unit, key):
+    path = trained.source(PRIVATE) / "statement.json"
+    said = json.loads(path.read_text())
+    said[unit][key] = 0.01
+    write_json(path, said, private=True)
+    with pytest.raises(LedgerError, match="bring back whichever was changed"):
+        sample(trained, SilentProgress())
+    assert not trained.public.exists()
+
+
+def test_pairs_that_were_put_in_place_of_a_sources_own_are_not_taken_for_them(trained, begun):
+    """Neither real patches nor those of another run with the same source."""
+    place = trained.pairs(trained.config.sources[0])
+    shutil.copytree(trained.private / "patches", place)
+    assert main(["sample", str(trained.root)]) == 3
+    shutil.rmtree(place)
+    other = begun("other", f"sources.{PRIVATE}.seed=5")
+    assert [main([stage, str(other.root)]) for stage in ("prepare", "train", "sample")] == [0, 0, 0]
+    shutil.copytree(other.pairs(other.config.sources[0]), place)
+    assert main(["sample", str(trained.root)]) == 3
+    assert not (trained.public / "statements").exists()
+    shutil.rmtree(place)
+    assert main(["sample", str(trained.root)]) == 0
+    assert open_store(place).provenance == "dp"
+
+
+def test_whatever_no_stage_has_put_on_the_public_side_stops_the_report(trained):
+    sample(trained, SilentProgress())
+    report.check_public_side(trained)
+    for name, make in {
+        "report-internal.html": lambda path: path.write_text("scores"),
+        "patches": lambda path: path.symlink_to(trained.private / "patches"),
+        f"synthetic/{PRIVATE}/centre.npy": lambda path: path.write_bytes(b""),
+        "synthetic/mine": os.mkdir,
+    }.items():
+        path = trained.public / name
+        make(path)
+        with pytest.raises(PrivacyError, match=f"{path} is nothing that a run puts on its public side"):
+            report.check_public_side(trained)
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    report.check_public_side(trained)
+
+
+def test_pages_are_outdated_as_soon_as_another_run_has_spent_more(trained, begun):
+    assert not report.outdated(trained)  # there are none yet
+    write_json(trained.done("report", "pages"), {"records": []}, private=True)
+    write_json(trained.public / "statements" / report.WHOLE, cohort_statement(trained).to_json())
+    assert not report.outdated(trained)
+    other = begun("other")
+    assert [main([stage, str(other.root)]) for stage in ("prepare", "train")] == [0, 0]
+    assert report.outdated(trained)
