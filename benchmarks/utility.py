@@ -34,7 +34,7 @@ from angioshare.privacy.unit import PrivacyUnit
 from angioshare.protocols import Context
 from angioshare.report.figures import png, svg
 from angioshare.rundir import atomic_path, read_json, write_json, write_text
-from angioshare.stages.train import plan_of
+from angioshare.stages.planning import plan_of
 from angioshare.study.gather import study_results
 from angioshare.synthesis.registry import SYNTHESIZERS, build
 from evidence import write_part

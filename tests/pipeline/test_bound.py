@@ -77,7 +77,7 @@ def test_a_training_that_the_ledger_knows_nothing_of_is_refused(
 
 
 def trusts_checkpoints(monkeypatch):
-    monkeypatch.setattr("angioshare.stages.train._Engines._check_charged", lambda *_: None)
+    monkeypatch.setattr("angioshare.stages.engines.Engines._check_charged", lambda *_: None)
 
 
 @pytest.mark.parametrize("mutant", [trusts_checkpoints])

@@ -7,12 +7,13 @@ from angioshare.errors import SettingsError
 from angioshare.progress import Progress
 from angioshare.stages.evaluate import evaluate
 from angioshare.stages.folder import refuse_telling_titles
+from angioshare.stages.planning import check_fits
 from angioshare.stages.prepare import prepare
 from angioshare.stages.report import outdated, report
 from angioshare.stages.run import STAGES, Run
 from angioshare.stages.sample import sample
 from angioshare.stages.segment import segment
-from angioshare.stages.train import check_fits, outlook_of_source, synthesizer_of, train
+from angioshare.stages.train import outlook_of_source, synthesizer_of, train
 from angioshare.synthesis.registry import SYNTHESIZERS, learns_from_public
 
 STAGE_FUNCTIONS: dict[str, Callable[[Run, Progress], None]] = {

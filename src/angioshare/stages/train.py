@@ -1,28 +1,22 @@
 """Stage 2: real patches -> trained synthesizers, each with its privacy statement, charged to the cohort's ledger."""
 
-import math
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from angioshare.cohort.cohort import open_cohort
 from angioshare.cohort.split import make_split
 from angioshare.config import PrivacySettings, SourceSettings
-from angioshare.errors import LedgerError, SettingsError
+from angioshare.errors import LedgerError
 from angioshare.heap import keep_freed_memory
 from angioshare.patches.patchset import PatchSet
 from angioshare.patches.store import open_store, read_manifest
-from angioshare.privacy.calibration import auto_delta, calibrate_noise
-from angioshare.privacy.engine import PrivateEngine
-from angioshare.privacy.events import Spend, StepEvent
 from angioshare.privacy.ledger import Ledger
 from angioshare.privacy.plan import PrivacyPlan
-from angioshare.privacy.release import Release, private_mean
 from angioshare.privacy.statements import state
 from angioshare.privacy.unit import (
     PrivacyStatement,
@@ -31,17 +25,17 @@ from angioshare.privacy.unit import (
     statement_from_json,
     without_privacy,
 )
-from angioshare.privacy.votes import NoisyVotes
 from angioshare.progress import Progress, SilentProgress
-from angioshare.protocols import Context, CriticEngine, Schedule, Synthesizer, VoteEngine
+from angioshare.protocols import Context, Schedule, Synthesizer
 from angioshare.records import Record
 from angioshare.rundir import read_json, write_json
+from angioshare.stages.engines import Engines
 from angioshare.stages.lanes import Named, side_by_side
+from angioshare.stages.planning import foreseen, plan_of, predicted
 from angioshare.stages.run import Run
 from angioshare.stages.spending import open_ledger, spent_by
 from angioshare.synthesis.registry import PUBLIC, TRAINED_TOGETHER, build, learns_from_public
 from angioshare.team import Team, apart, join
-from angioshare.types import FloatArray
 
 
 def train(run: Run, progress: Progress) -> None:
@@ -89,7 +83,7 @@ def _follow(run: Run, source: SourceSettings) -> None:
     engines = None
     if source.privacy is not None:
         plan = _plan(run, source.privacy, synthesizer.schedule())
-        engines = _Engines(plan, None, f"{run.id}/{source.name}", _present(plan, patches))
+        engines = Engines(plan, None, f"{run.id}/{source.name}", _present(plan, patches))
     synthesizer.fit(patches, engines, seed=source.seed, folder=run.source(source.name), progress=SilentProgress())
 
 
@@ -107,104 +101,6 @@ def synthesizer_of(run: Run, source: SourceSettings, *, public: bool = True) -> 
         public=run.public_patches if public else None,
     )
     return build(source.synthesizer, source.settings, context)
-
-
-def plan_of(
-    privacy: PrivacySettings, schedule: Schedule, *, patches: int, subjects: int, patches_per_subject: int
-) -> PrivacyPlan:
-    """Say what a training will do to a cohort of that size, before it does it.
-
-    Args:
-        privacy: Its settings.
-        schedule: What the synthesizer says of itself.
-        patches: Training patches, at most; a public number.
-        subjects: Training subjects.
-        patches_per_subject: The most that one subject may hold, a public number.
-
-    Raises:
-        SettingsError: See `check_fits`.
-
-    Example:
-        >>> schedule = Schedule(steps=1281 * 5, units=32)
-        >>> plan = plan_of(PrivacySettings(noise_multiplier=0.65), schedule, patches=41000, subjects=41,
-        ...                patches_per_subject=1000)
-        >>> plan.expected_units, plan.steps
-        (32.0, 6405)
-    """
-    check_fits(privacy, schedule)
-    units = patches if privacy.unit == "patch" else subjects
-    delta = privacy.delta or auto_delta(units)
-    event = StepEvent(
-        unit=privacy.unit,
-        sampling_probability=min(1.0, schedule.units / units),
-        noise_multiplier=privacy.noise_multiplier or 1.0,
-        patches_per_subject=patches_per_subject,
-    )
-    if privacy.epsilon is not None:
-        event = _calibrated(privacy.epsilon, delta, event, schedule.steps)
-    return PrivacyPlan(
-        unit=privacy.unit,
-        n_units=units,
-        n_subjects=subjects,
-        patches_per_subject=patches_per_subject,
-        sampling_probability=event.sampling_probability,
-        noise_multiplier=event.noise_multiplier,
-        clip_norm=privacy.clip_norm,
-        steps=schedule.steps,
-        delta=delta,
-        epsilon_budget=privacy.budget,
-        keeps_target=privacy.epsilon is not None or privacy.keeps_plan,
-    )
-
-
-def check_fits(privacy: PrivacySettings, schedule: Schedule) -> None:
-    """Refuse privacy settings that a synthesizer cannot keep.
-
-    Raises:
-        SettingsError: It takes no private step, so that they would promise what does not happen; or it bounds units
-            itself, so that a clip norm would cut what it takes for whole.
-    """
-    if schedule.steps == 0:
-        raise SettingsError(
-            "privacy is set for a synthesizer that has no private step; leave privacy out of this source"
-        )
-    if schedule.own_bound and privacy.clip_norm != 1:
-        raise SettingsError(
-            f"privacy.clip_norm={privacy.clip_norm:g}: this synthesizer bounds what each unit gives to 1 itself; leave "
-            "clip_norm out"
-        )
-
-
-def foreseen(plan: PrivacyPlan, schedule: Schedule) -> Spend:
-    """What the ledger will hold of a training when all its steps are made: the same that is charged step by step.
-
-    Args:
-        plan: What `plan_of` says.
-        schedule: What the synthesizer says of itself.
-
-    Example:
-        >>> schedule = Schedule(steps=10, units=1 << 40, bounds_subjects=False)
-        >>> plan = plan_of(PrivacySettings(noise_multiplier=9), schedule, patches=8, subjects=2, patches_per_subject=4)
-        >>> foreseen(plan, schedule).event.patches_per_subject is None
-        True
-    """
-    event = plan.event()
-    if plan.unit == "patch" and not schedule.bounds_subjects:
-        event = replace(event, patches_per_subject=None)
-    return Spend(event=event, steps=plan.steps)
-
-
-def predicted(plan: PrivacyPlan, spend: Spend, source: SourceSettings) -> PrivacyStatement:
-    """The statement of a source before its training, from what is `foreseen`."""
-    return state([spend], plan.deltas, (f"synthetic pairs of {source.shown}",), plan.relation)
-
-
-def _calibrated(epsilon: float, delta: float, event: StepEvent, steps: int) -> StepEvent:
-    """Noise for a target; steps without sampling are together one Gaussian of sqrt(steps) less noise, found at once."""
-    if event.sampling_probability < 1 or steps == 1:
-        return calibrate_noise(epsilon, delta, event, steps)
-    together = calibrate_noise(epsilon, delta, event, 1).noise_multiplier
-    return replace(event, noise_multiplier=together * math.sqrt(steps) * (1 + 1e-9))  # rounded upwards
 
 
 def outlook_of_source(run: Run, name: str) -> dict[str, Any]:
@@ -281,7 +177,7 @@ def _train_privately(
     plan = _plan(run, source.privacy, synthesizer.schedule())
     name = f"{run.id}/{source.name}"
     with open_ledger(run) as ledger:
-        factory = _Engines(plan, ledger, name, _present(plan, patches))
+        factory = Engines(plan, ledger, name, _present(plan, patches))
         synthesizer.fit(patches, factory, seed=source.seed, folder=run.source(source.name), progress=progress)
         # From the ledger, not from the plan: what a killed attempt spent counts too.
         spent = ledger.spent_by(name)
@@ -309,59 +205,8 @@ def rehearse(run: Run, source: SourceSettings, made_up: PatchSet, *, folder: Pat
         return
     plan = _plan(run, source.privacy, synthesizer.schedule())
     with Ledger.open(folder / "ledger.jsonl", subjects=dict.fromkeys(made_up.subjects, "")) as ledger:
-        engines = _Engines(plan, ledger, "rehearsal", _present(plan, made_up))
+        engines = Engines(plan, ledger, "rehearsal", _present(plan, made_up))
         synthesizer.fit(made_up, engines, seed=source.seed, folder=folder, progress=progress)
-
-
-@dataclass(frozen=True)
-class _Engines:
-    """Builds what meets private data under one plan; see `protocols.EngineFactory`."""
-
-    plan: PrivacyPlan
-    ledger: Ledger | None
-    name: str
-    present: int | None = None
-    """How many of the plan's units are there; None takes all."""
-
-    def __call__(self, critic: nn.Module, synthetic: int, steps_done: int, rows_per_patch: int = 1) -> CriticEngine:
-        self._check_charged(steps_done)
-        return PrivateEngine(
-            plan=self.plan,
-            critic=critic,
-            synthetic_rows=synthetic,
-            ledger=self.ledger,
-            run=self.name,
-            steps=self.plan.steps - steps_done,
-            rows_per_patch=rows_per_patch,
-            present=self.present,
-        )
-
-    def mean(self, vectors: FloatArray) -> Release:
-        assert self.ledger is not None, "the leader alone releases"
-        return private_mean(vectors, self.plan, self.ledger, self.name)
-
-    def votes(self, teachers: int, queries: int, steps_done: int) -> VoteEngine:
-        assert self.ledger is not None, "the leader alone releases"
-        self._check_charged(steps_done)
-        return NoisyVotes(
-            plan=self.plan,
-            teachers=teachers,
-            queries=queries,
-            ledger=self.ledger,
-            run=self.name,
-            steps=self.plan.steps - steps_done,
-        )
-
-    def _check_charged(self, steps_done: int) -> None:
-        """Refuse to go on with a checkpoint of more steps than the ledger was charged for."""
-        if self.ledger is None:
-            return
-        charged = sum(spend.steps for spend in self.ledger.spent_by(self.name))
-        if charged < steps_done:
-            raise LedgerError(
-                f"the checkpoint of {self.name} was trained for {steps_done} private steps, and {self.ledger.path} was "
-                f"charged for {charged}; bring back the ledger that was, or begin anew in another folder"
-            )
 
 
 def check_statement(run: Run, source: SourceSettings) -> None:

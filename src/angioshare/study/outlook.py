@@ -11,8 +11,9 @@ from angioshare.privacy.ledger import read_lines
 from angioshare.privacy.plan import PrivacyPlan
 from angioshare.privacy.statements import deltas_for, state
 from angioshare.privacy.unit import PrivacyStatement
+from angioshare.stages.planning import foreseen, plan_of, predicted
 from angioshare.stages.spending import find_ledger
-from angioshare.stages.train import foreseen, plan_of, predicted, synthesizer_of, training_size
+from angioshare.stages.train import synthesizer_of, training_size
 from angioshare.study.folder import GROUPS, Study
 from angioshare.study.points import Point
 from angioshare.study.watch import StageTimes

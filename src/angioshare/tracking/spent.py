@@ -14,10 +14,11 @@ from angioshare.privacy.events import Spend
 from angioshare.privacy.ledger import read_lines
 from angioshare.privacy.statements import Deltas, state
 from angioshare.privacy.unit import PrivacyStatement
+from angioshare.stages.planning import plan_of
 from angioshare.stages.report import statement_of
 from angioshare.stages.run import Run
 from angioshare.stages.spending import cohort_statement, find_ledger
-from angioshare.stages.train import plan_of, synthesizer_of, training_size
+from angioshare.stages.train import synthesizer_of, training_size
 from angioshare.tracking.track import Series, series
 
 PARTS = 4

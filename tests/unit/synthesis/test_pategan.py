@@ -17,7 +17,8 @@ from angioshare.privacy.statements import state
 from angioshare.progress import SilentProgress
 from angioshare.protocols import EVERY_UNIT, Context
 from angioshare.rng import stream
-from angioshare.stages.train import _Engines, foreseen, plan_of, predicted
+from angioshare.stages.engines import Engines
+from angioshare.stages.planning import foreseen, plan_of, predicted
 from angioshare.synthesis import pategan
 from angioshare.synthesis.pate_teachers import PlainVotes, Teachers, shards_of, teacher_of
 from angioshare.synthesis.pategan import PateGan, PateGanSettings
@@ -49,7 +50,7 @@ def plan(**changes):
 
 
 def engines(ledger, run="run", **changes):
-    return _Engines(plan(**changes), ledger, run)
+    return Engines(plan(**changes), ledger, run)
 
 
 @pytest.fixture
@@ -332,7 +333,7 @@ def test_what_is_foreseen_is_what_is_charged(real, tmp_path, ledger, unit):
     synthesizer = pate(unit=unit, provenance="dp")
     privacy = PrivacySettings(unit=unit, noise_multiplier=5.0, delta=1e-3)
     made = plan_of(privacy, synthesizer.schedule(), patches=24, subjects=2, patches_per_subject=12)
-    fit(synthesizer, real, tmp_path / "a", _Engines(made, ledger, "run"))
+    fit(synthesizer, real, tmp_path / "a", Engines(made, ledger, "run"))
     charged, ahead = ledger.spent_by("run"), foreseen(made, synthesizer.schedule())
     assert {spend.event for spend in charged} == {ahead.event}
     assert sum(spend.steps for spend in charged) == ahead.steps

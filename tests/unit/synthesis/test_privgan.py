@@ -11,7 +11,7 @@ from angioshare.patches.extract import PatchSettings
 from angioshare.patches.patchset import PatchSet
 from angioshare.progress import SilentProgress
 from angioshare.protocols import Context
-from angioshare.stages.train import plan_of
+from angioshare.stages.planning import plan_of
 from angioshare.synthesis.privgan import PrivGan, PrivGanSettings
 from angioshare.synthesis.privgan_game import splits_of, success
 from angioshare.synthesis.privgan_mixture import Mixture, weights_of

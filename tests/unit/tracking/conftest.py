@@ -12,9 +12,10 @@ from angioshare.progress import SilentProgress
 from angioshare.records import Record
 from angioshare.rundir import write_json
 from angioshare.stages.folder import make_folder, planned_run
+from angioshare.stages.planning import plan_of
 from angioshare.stages.prepare import prepare
 from angioshare.stages.spending import open_ledger
-from angioshare.stages.train import plan_of, synthesizer_of
+from angioshare.stages.train import synthesizer_of
 
 SETTINGS = """
 title = "Tracked"

@@ -11,9 +11,9 @@ from angioshare.errors import AngioShareError, PrivacyError, SettingsError
 from angioshare.privacy.plan import PrivacyPlan
 from angioshare.privacy.unit import PrivacyStatement, PrivacyUnit
 from angioshare.protocols import Context, Schedule
+from angioshare.stages.planning import foreseen, plan_of, predicted
 from angioshare.stages.recommend.known import Known
 from angioshare.stages.recommend.rules import numbers_for, rule_of
-from angioshare.stages.train import foreseen, plan_of, predicted
 from angioshare.synthesis.calibrated import FEW
 from angioshare.synthesis.calibration.features import NAMES
 from angioshare.synthesis.registry import build, synthesizer_class
