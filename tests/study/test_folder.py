@@ -94,6 +94,14 @@ def test_what_lies_ahead_of_pate_gan_on_patches_is_no_promise_to_a_subject(place
     assert math.isinf(found.statement.subject.epsilon)
 
 
+def test_a_title_that_the_page_to_share_may_not_show_is_told_beforehand(place):
+    plan = place / "plan.yaml"
+    plan.write_text(plan.read_text().replace("title: Tiny", "title: All but sub-A0"))
+    with pytest.raises(SettingsError, match="'All but sub-A0' holds a path or the id of a subject"):
+        planned(place)
+    assert not (place / "out").exists()
+
+
 def test_a_plan_without_a_cohort_names_the_cure(place):
     (place / "plan.yaml").write_text("preset: demo\nbaselines: [real]")
     with pytest.raises(SettingsError, match="--cohort"):

@@ -102,7 +102,12 @@ def test_a_damaged_statement_is_told(change):
         statement_from_json(damaged, "here/statement.json")
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[5]", '[{"iteration": 1, "a"', '[{"iteration": 1, "a": "x"}]', DEEP])
+RAGGED = '[{"iteration": 1, "a": 1}, {"iteration": 2}]'
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[5]", '[{"iteration": 1, "a"', '[{"iteration": 1, "a": "x"}]', RAGGED, DEEP]
+)
 def test_a_damaged_curve_is_told(run, text):
     run.source("a").mkdir(parents=True)
     (run.source("a") / "curve.json").write_text('[{"iteration": 1, "loss": 2.5}, {"iteration": 2, "loss": null}]')
@@ -124,6 +129,7 @@ def a_map(file, **changes):
 @pytest.mark.parametrize(
     "damage", [lambda file: file.write_bytes(b""), lambda file: file.write_bytes(file.read_bytes()[:300]),
                lambda file: file.write_bytes(file.read_bytes()[:-30]), lambda file: a_map(file, image=np.zeros((4, 5))),
+               lambda file: a_map(file, **dict.fromkeys(("image", "label", "prediction"), np.zeros((4, 5)))),
                lambda file: a_map(file, label=np.zeros((4, 5, 7))), lambda file: a_map(file, spacing_mm=np.ones(2)),
                lambda file: a_map(file, spacing_mm=np.full(3, np.nan)), lambda file: np.savez(file, image=np.ones(3))]
 )  # fmt: skip
@@ -210,7 +216,9 @@ def test_a_damaged_first_line_is_told(tmp_path, line):
     assert path.read_text() == line + "\n"
 
 
-@pytest.mark.parametrize("event", ["[" * 200_000, '{"noise_multiplier":1' + "0" * 400 + "}"])
+@pytest.mark.parametrize(
+    "event", [DEEP, '{"unit":"patch","sampling_probability":0.1,"noise_multiplier":1' + "0" * 400 + "}"]
+)
 def test_a_reservation_that_cannot_be_read_is_told(event):
     whole = '{"kind":"reserve","steps":1,"event":' + event + "}\n"
     lines, _ = parse((json.dumps(GENESIS) + "\n" + whole).encode())

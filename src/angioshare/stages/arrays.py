@@ -61,7 +61,7 @@ def _read(file: Path, archive: ZipFile, name: str) -> npt.NDArray[Any]:
     with archive.open(entry) as member:
         shape, dtype = _header(member)
         size, there = math.prod(shape) * dtype.itemsize, entry.file_size - member.tell()
-    if dtype.hasobject or min(shape, default=0) < 0:
+    if dtype.hasobject:
         raise DataError(
             f"{printable(file)}: {name} is {printable(dtype)} {shape}, so this is no .npz file of plain numbers; write "
             "it anew without objects"

@@ -3,7 +3,7 @@
 import hashlib
 import platform
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,7 +12,7 @@ import torch
 
 from angioshare import __version__
 from angioshare.cohort.cohort import open_cohort
-from angioshare.config import Config, parse_config, to_toml
+from angioshare.config import Config, SourceSettings, parse_config, to_toml
 from angioshare.errors import DataError, SettingsError
 from angioshare.report.sharing import telling
 from angioshare.rundir import write_json, write_text
@@ -72,17 +72,22 @@ def planned_run(
     return run
 
 
-def refuse_telling_titles(run: Run) -> None:
+def refuse_telling_titles(title: str, sources: Iterable[SourceSettings], cohorts: Iterable[Path]) -> None:
     """Refuse titles that the page to share may not show, while they can still be chosen.
 
+    Args:
+        title: Of the run or study.
+        sources: Those that it will show.
+        cohorts: Where the people stand whose ids no title may hold.
+
     Raises:
-        SettingsError: A title or a source's name holds a path, or the id of a subject of the run.
+        SettingsError: A title or a source's name holds a path, or the id of a subject.
     """
     ids: list[str] = []
-    for cohort in (run.cohort, *run.second_sites):
+    for cohort in cohorts:
         with suppress(DataError):  # told by whoever reads it
             ids += open_cohort(cohort).ids
-    texts = [run.config.title, *(text for source in run.config.sources for text in (source.name, source.title))]
+    texts = [title, *(text for source in sources for text in (source.name, source.title))]
     if found := telling(texts, ids):
         raise SettingsError(
             f"title or name {found[0]!r} holds a path or the id of a subject, which the page to share may not show; "

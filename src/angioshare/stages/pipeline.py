@@ -33,7 +33,7 @@ def check_sources(run: Run) -> None:
         SettingsError: A source's settings are wrong, or its privacy settings do not fit it; there is a public cohort
             that none learns from; a title is not fit to be shared.
     """
-    refuse_telling_titles(run)
+    refuse_telling_titles(run.config.title, run.config.sources, (run.cohort, *run.second_sites))
     if run.public_cohort and not any(learns_from_public(source.synthesizer) for source in run.config.sources):
         able = ", ".join(name for name in SYNTHESIZERS if learns_from_public(name))
         raise SettingsError(

@@ -59,7 +59,7 @@ def outdated(run: Run) -> bool:
     if not run.finished("report", "pages"):
         return False
     path, now = run.public / "statements" / WHOLE, cohort_statement(run)
-    return (statement_from_json(read_json(path)) if path.exists() else None) != now
+    return (statement_from_json(read_json(path), path) if path.exists() else None) != now
 
 
 def check_public_side(run: Run) -> None:
@@ -131,7 +131,8 @@ def gather(run: Run) -> ReportContent:
 
 def statement_of(run: Run, source: SourceSettings) -> PrivacyStatement:
     """The statement that stands beside a trained source."""
-    return statement_from_json(read_json(run.source(source.name) / "statement.json"))
+    path = run.source(source.name) / "statement.json"
+    return statement_from_json(read_json(path), path)
 
 
 def source_info(source: SourceSettings, *, public: bool) -> SourceInfo:

@@ -14,7 +14,7 @@ from angioshare.privacy.registry import BESIDE, Registry
 from angioshare.privacy.statements import deltas_for, state
 from angioshare.privacy.unit import PrivacyStatement
 from angioshare.rundir import read_json, write_json
-from angioshare.stages.run import Run
+from angioshare.stages.run import Run, read_identity
 
 SCANS = "scans.json"
 """Digests of the cohort's scans, on the private side of a run."""
@@ -84,7 +84,7 @@ def find_ledger(place: Path, state: Path) -> Path:
         return place
     cohort, override = place, None
     if (place / "run.json").exists():
-        identity = read_json(place / "run.json")
+        identity = read_identity(place)
         cohort, override = Path(identity["cohort"]), Path(identity["ledger"]) if identity["ledger"] else None
     root = cohort if cohort.is_dir() else cohort.parent
     path = override or (root / BESIDE if (root / BESIDE).exists() else None)

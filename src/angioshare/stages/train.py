@@ -216,7 +216,7 @@ def check_statement(run: Run, source: SourceSettings) -> None:
         LedgerError: The statement was edited, or the ledger was edited or rolled back.
     """
     path = run.source(source.name) / "statement.json"
-    said = statement_from_json(read_json(path))
+    said = statement_from_json(read_json(path), path)
     if source.privacy is None:
         held = _unprotected_or_public(source)
     else:

@@ -25,7 +25,7 @@ from time import monotonic, sleep
 from angioshare.cohort.cohort import open_cohort
 from angioshare.errors import DataError, SettingsError
 from angioshare.rundir import read_json, write_json, write_text
-from angioshare.stages.folder import environment, make_folder, open_run
+from angioshare.stages.folder import environment, make_folder, open_run, refuse_telling_titles
 from angioshare.stages.run import STAGES, Run
 from angioshare.study.plan import PlanSettings, to_toml
 from angioshare.study.points import Point, expand
@@ -150,6 +150,9 @@ def planned_study(
         raise SettingsError(f"no point of this study learns from the public cohort {study.public_cohort}; leave it out")
     if standing:
         _refuse_another(study)
+    else:
+        sources = [point.source for point in study.points]
+        refuse_telling_titles(plan.title, sources, (study.cohort, *study.second_sites))
     return study
 
 

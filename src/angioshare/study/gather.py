@@ -95,7 +95,7 @@ def _point(name: str, run: Run, spends: list[Spend]) -> PointResult:
     source = run.config.sources[0]
     mine = [spend for spend in spends if spend.run == f"{run.id}/{source.name}"]
     path = run.source(source.name) / "statement.json"
-    statement = statement_from_json(read_json(path)) if path.exists() else None
+    statement = statement_from_json(read_json(path), path) if path.exists() else None
     noise = mine[0].event.noise_multiplier if mine else None
     patch, subject = (_epsilon(statement, unit) for unit in ("patch", "subject"))
     return PointResult(
