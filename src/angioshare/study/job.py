@@ -160,8 +160,8 @@ def _take_over(keeper: Run, run: Run) -> list[Record]:
             shutil.rmtree(part, ignore_errors=True)
             shutil.copytree(source, part, copy_function=_link)
             part.rename(target)
-    held = read_json(keeper.done("prepare", "cohort"))["records"]
-    return [Record(**row) for row in held if row["metric"] not in ("wall_time", "peak_memory")]
+    cost = ("wall_time", "peak_memory")
+    return [record for record in keeper.records() if record.stage == "prepare" and record.metric not in cost]
 
 
 def _link(source: str, target: str) -> str:

@@ -55,8 +55,8 @@ class StageTimes:
                 if (point.name, stage) in self._read or run.missing(stage):
                     continue
                 self._read.add((point.name, stage))
-                held = [record for item in run.items(stage) for record in read_json(run.done(stage, item))["records"]]
-                seconds = sum(record["value"] for record in held if record["metric"] == "wall_time")
+                times = [one.value for one in run.records() if (one.stage, one.metric) == (stage, "wall_time")]
+                seconds = sum(value for value in times if value is not None)
                 self.of[(stage, point.source.synthesizer, point.private)].append(seconds)
 
     def expected(self, point: Point, stage: str) -> float | None:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from angioshare.errors import DataError
-from angioshare.rundir import atomic_path, write_text
+from angioshare.rundir import atomic_path, read_rows, write_text
 from angioshare.team import Team
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -110,7 +110,7 @@ class Curve:
     def __init__(self, path: Path, done: int) -> None:
         """Go on after `done` iterations; later rows of an interrupted run are dropped."""
         self._path = path
-        rows = json.loads(path.read_text()) if path.exists() else []
+        rows = read_rows(path, "iteration") if path.exists() else []
         self._rows = [row for row in rows if row["iteration"] <= done]
 
     def add(self, iteration: int, values: Mapping[str, float]) -> None:
