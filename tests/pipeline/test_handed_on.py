@@ -142,3 +142,14 @@ def test_pages_are_outdated_as_soon_as_another_run_has_spent_more(trained, begun
     other = begun("other")
     assert [main([stage, str(other.root)]) for stage in ("prepare", "train")] == [0, 0]
     assert report.outdated(trained)
+
+
+def test_a_run_that_writes_between_two_looks_at_the_ledger_breaks_nothing(trained, begun, ledger, monkeypatch):
+    """What the registry has seen is more then than what was read a moment before."""
+    read, before = spending.read_lines, spending.read_lines(ledger)
+    other = begun("other")
+    assert [main([stage, str(other.root)]) for stage in ("prepare", "train")] == [0, 0]
+    together = cohort_statement(trained)
+    early = iter([before])
+    monkeypatch.setattr(spending, "read_lines", lambda path: next(early, None) or read(path))
+    assert cohort_statement(trained) == together

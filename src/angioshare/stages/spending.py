@@ -133,7 +133,11 @@ def _sound_lines(run: Run, scans: Mapping[str, str]) -> list[Line]:
     ledger = str((lines[0].value or {}).get("ledger", ""))
     if bound not in ("", ledger):
         raise LedgerError(_other_ledger(run, path, "is another one"))
-    if wrong := [*problems(lines), *registry.problems(ledger, lines)]:
+    wrong = [*problems(lines), *registry.problems(ledger, lines)]
+    if wrong:  # or another run has written between the two looks
+        lines = read_lines(path)
+        wrong = [*problems(lines), *registry.problems(ledger, lines)]
+    if wrong:
         raise LedgerError(
             f"{path}: {wrong[0]}, so what was spent on the cohort cannot be stated; restore the file from a backup, or "
             "treat the cohort as spent"
