@@ -9,10 +9,11 @@ import pytest
 from angioshare.cli.main import main
 from angioshare.cli.output import state_folder
 from angioshare.errors import LedgerError, PrivacyError
-from angioshare.patches.store import open_store
+from angioshare.patches.store import open_store, read_manifest
 from angioshare.progress import SilentProgress
 from angioshare.rundir import write_json
 from angioshare.stages import report, spending
+from angioshare.stages import sample as stage
 from angioshare.stages.folder import open_run
 from angioshare.stages.sample import sample
 from angioshare.stages.spending import cohort_statement
@@ -90,8 +91,7 @@ def test_a_ledger_that_was_rolled_back_where_nobody_has_seen_it_does_not_fit_the
         sample(trained, SilentProgress())
 
 
-@pytest.mark.parametrize(("unit", "key"), [("patch", "epsilon"), ("subject", "epsilon"), ("patch", "delta")])
-def test_a_statement_that_was_edited_is_not_handed_out(trained, unit, key):
+def check_a_statement_that_was_edited_is_not_handed_out(trained, unit, key):
     path = trained.source(PRIVATE) / "statement.json"
     said = json.loads(path.read_text())
     said[unit][key] = 0.01
@@ -101,7 +101,12 @@ def test_a_statement_that_was_edited_is_not_handed_out(trained, unit, key):
     assert not trained.public.exists()
 
 
-def test_pairs_that_were_put_in_place_of_a_sources_own_are_not_taken_for_them(trained, begun):
+@pytest.mark.parametrize(("unit", "key"), [("patch", "epsilon"), ("subject", "epsilon"), ("patch", "delta")])
+def test_a_statement_that_was_edited_is_not_handed_out(trained, unit, key):
+    check_a_statement_that_was_edited_is_not_handed_out(trained, unit, key)
+
+
+def check_pairs_that_were_put_in_place_of_a_sources_own_are_not_taken_for_them(trained, begun):
     """Neither real patches nor those of another run with the same source."""
     place = trained.pairs(trained.config.sources[0])
     shutil.copytree(trained.private / "patches", place)
@@ -117,7 +122,11 @@ def test_pairs_that_were_put_in_place_of_a_sources_own_are_not_taken_for_them(tr
     assert open_store(place).provenance == "dp"
 
 
-def test_whatever_no_stage_has_put_on_the_public_side_stops_the_report(trained):
+def test_pairs_that_were_put_in_place_of_a_sources_own_are_not_taken_for_them(trained, begun):
+    check_pairs_that_were_put_in_place_of_a_sources_own_are_not_taken_for_them(trained, begun)
+
+
+def check_whatever_no_stage_has_put_on_the_public_side_stops_the_report(trained):
     sample(trained, SilentProgress())
     report.check_public_side(trained)
     for name, make in {
@@ -132,6 +141,47 @@ def test_whatever_no_stage_has_put_on_the_public_side_stops_the_report(trained):
             report.check_public_side(trained)
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
     report.check_public_side(trained)
+
+
+def test_whatever_no_stage_has_put_on_the_public_side_stops_the_report(trained):
+    check_whatever_no_stage_has_put_on_the_public_side_stops_the_report(trained)
+
+
+def believes_statements(monkeypatch):
+    monkeypatch.setattr(stage, "check_statement", lambda *_: None)
+
+
+def takes_any_pairs(monkeypatch):
+    monkeypatch.setattr(stage, "_own_pairs", lambda run, source, about: open_store(run.pairs(source)))
+
+
+def takes_pairs_of_that_source_of_any_run(monkeypatch):
+    own = stage._own_pairs
+
+    def lax(run, source, about):
+        held = read_manifest(run.pairs(source)).get("meta", {})
+        return own(run, source, {**about, **{key: held.get(key) for key in ("seed", "statement")}})
+
+    monkeypatch.setattr(stage, "_own_pairs", lax)
+
+
+def looks_at_nothing(monkeypatch):
+    monkeypatch.setattr(report, "check_public_side", lambda run: None)
+
+
+MUTANTS = [
+    (believes_statements, lambda run, _: check_a_statement_that_was_edited_is_not_handed_out(run, "patch", "epsilon")),
+    (takes_any_pairs, check_pairs_that_were_put_in_place_of_a_sources_own_are_not_taken_for_them),
+    (takes_pairs_of_that_source_of_any_run, check_pairs_that_were_put_in_place_of_a_sources_own_are_not_taken_for_them),
+    (looks_at_nothing, lambda run, _: check_whatever_no_stage_has_put_on_the_public_side_stops_the_report(run)),
+]
+
+
+@pytest.mark.parametrize(("mutant", "check"), MUTANTS)
+def test_checks_of_what_is_handed_on_catch(trained, begun, monkeypatch, mutant, check):
+    mutant(monkeypatch)
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        check(trained, begun)
 
 
 def test_pages_are_outdated_as_soon_as_another_run_has_spent_more(trained, begun):
