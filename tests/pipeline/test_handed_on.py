@@ -3,13 +3,14 @@
 import json
 import os
 import shutil
+from contextlib import nullcontext
 
 import pytest
 
 from angioshare.cli.main import main
 from angioshare.cli.output import state_folder
-from angioshare.errors import LedgerError, PrivacyError
-from angioshare.patches.store import open_store, read_manifest
+from angioshare.errors import DataError, LedgerError, PrivacyError
+from angioshare.patches.store import open_store
 from angioshare.progress import SilentProgress
 from angioshare.rundir import write_json
 from angioshare.stages import report, spending
@@ -17,6 +18,7 @@ from angioshare.stages import sample as stage
 from angioshare.stages.folder import open_run
 from angioshare.stages.sample import sample
 from angioshare.stages.spending import cohort_statement
+from angioshare.stages.train import check_statement
 
 PRIVATE = "wgan-private"
 """The source of these runs."""
@@ -152,17 +154,17 @@ def believes_statements(monkeypatch):
 
 
 def takes_any_pairs(monkeypatch):
-    monkeypatch.setattr(stage, "_own_pairs", lambda run, source, about: open_store(run.pairs(source)))
+    monkeypatch.setattr(stage, "own_pairs", lambda run, source: open_store(run.pairs(source)))
 
 
 def takes_pairs_of_that_source_of_any_run(monkeypatch):
-    own = stage._own_pairs
-
-    def lax(run, source, about):
-        held = read_manifest(run.pairs(source)).get("meta", {})
-        return own(run, source, {**about, **{key: held.get(key) for key in ("seed", "statement")}})
-
-    monkeypatch.setattr(stage, "_own_pairs", lax)
+    monkeypatch.setattr(stage, "_about", lambda source, statement: {"source": source.name})
+    read = stage.read_manifest
+    monkeypatch.setattr(
+        stage,
+        "read_manifest",
+        lambda path: {**read(path), "meta": {"source": read(path).get("meta", {}).get("source")}},
+    )
 
 
 def looks_at_nothing(monkeypatch):
@@ -203,3 +205,37 @@ def test_a_run_that_writes_between_two_looks_at_the_ledger_breaks_nothing(traine
     early = iter([before])
     monkeypatch.setattr(spending, "read_lines", lambda path: next(early, None) or read(path))
     assert cohort_statement(trained) == together
+
+
+def test_epsilon_may_differ_by_what_another_processor_rounds_and_no_more(trained):
+    path = trained.source(PRIVATE) / "statement.json"
+    whole = json.loads(path.read_text())
+    for share, refused in ((1 + 2e-9, False), (1 - 2e-9, False), (1 - 1e-4, True)):
+        said = {**whole, "patch": {**whole["patch"], "epsilon": whole["patch"]["epsilon"] * share}}
+        write_json(path, said, private=True)
+        with pytest.raises(LedgerError) if refused else nullcontext():
+            check_statement(trained, trained.config.sources[0])
+
+
+def test_a_statement_that_forgets_what_it_does_not_cover_is_not_handed_out(trained):
+    path = trained.source(PRIVATE) / "statement.json"
+    said = json.loads(path.read_text())
+    write_json(path, {**said, "not_covered": said["not_covered"][:1]}, private=True)
+    with pytest.raises(LedgerError, match="names other things that are not covered"):
+        sample(trained, SilentProgress())
+
+
+def test_what_was_exchanged_after_it_was_drawn_is_told_and_statements_are_written_again(trained):
+    sample(trained, SilentProgress())
+    report.check_handed_on(trained)
+    public = trained.public / "statements" / f"{PRIVATE}.json"
+    before = public.read_text()
+    public.write_text("{}")
+    report.check_handed_on(trained)
+    assert public.read_text() == before
+    pairs = trained.pairs(trained.config.sources[0])
+    shutil.rmtree(pairs)
+    shutil.copytree(trained.private / "patches", pairs)
+    (pairs / "centre.npy").unlink()
+    with pytest.raises(DataError, match="holds pairs that are not those of source wgan-private"):
+        report.check_handed_on(trained)

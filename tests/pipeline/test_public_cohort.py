@@ -134,3 +134,12 @@ def test_a_killed_prepare_cuts_it_anew(run_of):
     (run.public_patches / "label.npy").write_bytes(b"half")
     assert main(["prepare", str(run.root)]) == 0
     open_store(run.public_patches, verify=True)
+
+
+def test_private_patches_in_the_place_of_public_ones_teach_nobody(run_of, capsys):
+    run = run_of()
+    assert main(["prepare", str(run.root)]) == 0
+    shutil.rmtree(run.public_patches)
+    shutil.copytree(run.private / "patches", run.public_patches)
+    assert main(["train", str(run.root)]) == 3
+    assert "holds patches that are unprotected, not public" in capsys.readouterr().err

@@ -223,6 +223,18 @@ def test_a_torn_first_charge_counts_once_it_is_known_what_runs(path: Path) -> No
         assert charged(ledger) == 16
 
 
+def test_a_line_that_a_kill_cut_short_is_charged_to_no_run_that_is_finished(path: Path) -> None:
+    """Else the finished run's own statement would no longer be what the ledger holds of it."""
+    with Ledger.open(path, subjects=SUBJECTS) as ledger:
+        ledger.reserve(EVENT, "finished", 100)
+    with path.open("ab") as handle:
+        handle.write(b'{"kind":"reserve","steps":6')
+    with Ledger.open(path, subjects=SUBJECTS) as ledger:
+        ledger.reserve(EVENT, "other", 7)
+        assert [spend.steps for spend in ledger.spent_by("finished")] == [100]
+        assert charged(ledger) == 207
+
+
 def test_a_torn_event_is_read_as_far_as_it_stands(path: Path) -> None:
     with Ledger.open(path, subjects=SUBJECTS) as ledger:
         ledger.reserve(EVENT, "run", 3)
@@ -583,7 +595,7 @@ def test_a_settlement_that_does_not_fit_is_not_paid_out(written: Path) -> None:
 def test_a_reservation_that_cannot_be_read_counts_as_the_costliest(written: Path) -> None:
     lines = read_lines(written)
     odd = chain.encode({"kind": "reserve", "steps": 5, "event": {"unit": "voxel"}}, lines[-1])
-    assert chain.spent([*lines, odd])[-1] == Spend(event=EVENT, steps=64, run="run one")
+    assert chain.spent([*lines, odd])[-1] == Spend(event=EVENT, steps=64)  # of no run: whose it was is not known
 
 
 def test_events_of_a_foreign_version_are_refused(written: Path) -> None:

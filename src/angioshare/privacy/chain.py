@@ -17,7 +17,7 @@ read; if its event cannot be read, it counts as a copy of the reservation before
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from angioshare.errors import PrivacyError
@@ -132,7 +132,8 @@ def spent(lines: list[Line]) -> list[Spend]:
 def _filled(spends: list[Spend | None], reserved: list[Spend]) -> list[Spend]:
     """Let what cannot be read count as the costliest reservation that can be, if there is any."""
     stand_in = max(reserved, key=lambda s: (s.steps, -s.event.noise_multiplier), default=None)
-    return [s or stand_in for s in spends if s or stand_in]  # type: ignore[misc]
+    nobodys = replace(stand_in, run="") if stand_in else None  # it never ran, and whose it was is not known
+    return [s or nobodys for s in spends if s or nobodys]  # type: ignore[misc]
 
 
 def _line(raw: bytes) -> Line:

@@ -41,7 +41,7 @@ _FILE = re.compile(
 """Settings whose value is a file's name, as a line of their own or within a text; feature networks may have a name."""
 
 _SUBJECT = re.compile(r"(?<![A-Za-z0-9])sub[-_][A-Za-z0-9]", re.IGNORECASE)
-_SUBJECT_IN_WORDS = re.compile(r"(?<![A-Za-z0-9])sub[-_][A-Za-z]*\d", re.IGNORECASE)
+_SUBJECT_IN_WORDS = re.compile(r"(?<![A-Za-z0-9])sub[-_](?!\d+(?:\.\d+)?[ -]?(?:mm|T)\b)[A-Za-z]*\d", re.IGNORECASE)
 """A digit tells `sub-A0` from `sub-sampled`; ids without one are known by the cohort's list."""
 
 _IN_WORDS = "a path or a subject in a title or description"

@@ -79,8 +79,11 @@ def note_inputs(run: Run, sites: Sequence[Sequence[Subject]], progress: Progress
 def noted(run: Run, site: int, subjects: Sequence[Subject]) -> tuple[Noted, ...]:
     """Those subjects of a site, 0 the cohort itself, with what was noted of them."""
     path = run.private / INPUTS
-    digests = read_json(path)["sites"][site] if path.exists() else {}
-    return tuple(Noted(subject, digests.get(subject.id, "")) for subject in subjects)
+    try:
+        digests = read_json(path)["sites"][site] if path.exists() else {}
+        return tuple(Noted(subject, str(digests.get(subject.id, ""))) for subject in subjects)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} is damaged ({error!r}); bring it back, or begin anew in another folder") from error
 
 
 def digest_of(loaded: LoadedSubject) -> str:

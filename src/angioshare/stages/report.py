@@ -19,7 +19,7 @@ from angioshare.rundir import read_json, read_rows, write_json, write_text
 from angioshare.stages.embed import embed_run, write_embeddings
 from angioshare.stages.maps import read_maps, sites_of
 from angioshare.stages.run import STAGES, Run
-from angioshare.stages.sample import pairs_of
+from angioshare.stages.sample import own_pairs, pairs_of
 from angioshare.stages.spending import cohort_statement
 from angioshare.stages.train import check_statement
 from angioshare.synthesis.registry import PUBLIC, learns_from_public, synthesizer_class
@@ -90,9 +90,22 @@ def shareable_path(run: Run) -> Path:
     return run.public / "report.html"
 
 
-def _write(run: Run, progress: Progress) -> list[Record]:
+def check_handed_on(run: Run) -> None:
+    """See that statements are the ledger's and pairs the sources' own, and write these statements beside them again.
+
+    Raises:
+        LedgerError: See `train.check_statement`.
+        DataError: See `sample.own_pairs`.
+    """
     for source in run.config.sources:
         check_statement(run, source)
+        if run.pairs(source).is_relative_to(run.public):
+            own_pairs(run, source)
+            write_json(run.public / "statements" / f"{source.name}.json", statement_of(run, source).to_json())
+
+
+def _write(run: Run, progress: Progress) -> list[Record]:
+    check_handed_on(run)
     content = gather(run)
     if content.cohort_statement is not None:
         write_json(run.public / "statements" / WHOLE, content.cohort_statement.to_json())

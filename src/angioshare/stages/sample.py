@@ -45,11 +45,10 @@ def _sample(run: Run, source: SourceSettings) -> list[Record]:
     if source.synthesizer == REAL:
         count = min(source.pairs, len(real))
     else:
-        about = {"source": source.name, "synthesizer": source.synthesizer, "seed": source.seed, "statement": statement}
         if not run.pairs(source).exists():  # a set is renamed when whole, so one that stands is whole
             trained = synthesizer_of(run, source).load(run.source(source.name), real)
-            write_patchset(run.pairs(source), trained.sample(source.pairs, source.seed), about)
-        pairs = _own_pairs(run, source, about)
+            write_patchset(run.pairs(source), trained.sample(source.pairs, source.seed), _about(source, statement))
+        pairs = own_pairs(run, source)
         count = len(pairs)
         if pairs.provenance != "unprotected":
             write_json(run.public / "statements" / f"{source.name}.json", statement)
@@ -61,13 +60,18 @@ def _sample(run: Run, source: SourceSettings) -> list[Record]:
     ]  # fmt: skip
 
 
-def _own_pairs(run: Run, source: SourceSettings, about: Json) -> PatchSet:
+def _about(source: SourceSettings, statement: Json) -> Json:
+    """What drawn pairs say of themselves."""
+    return {"source": source.name, "synthesizer": source.synthesizer, "seed": source.seed, "statement": statement}
+
+
+def own_pairs(run: Run, source: SourceSettings) -> PatchSet:
     """Open the pairs that stand for a source, if they are this source's and may stand where they do.
 
     Raises:
         DataError: They are others: put there by hand, or left by another run.
     """
-    path = run.pairs(source)
+    path, about = run.pairs(source), _about(source, read_json(run.source(source.name) / "statement.json"))
     manifest = read_manifest(path)
     outside = path.is_relative_to(run.public) and manifest["provenance"] == "unprotected"
     if manifest.get("meta") != about or outside:

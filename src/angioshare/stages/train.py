@@ -1,5 +1,6 @@
 """Stage 2: real patches -> trained synthesizers, each with its privacy statement, charged to the cohort's ledger."""
 
+import math
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ from angioshare.patches.patchset import PatchSet
 from angioshare.patches.store import open_store, read_manifest
 from angioshare.privacy.ledger import Ledger
 from angioshare.privacy.plan import PrivacyPlan
-from angioshare.privacy.statements import state
+from angioshare.privacy.statements import Deltas, state
 from angioshare.privacy.unit import (
     PrivacyStatement,
     public_knowledge,
@@ -36,6 +37,9 @@ from angioshare.stages.run import Run
 from angioshare.stages.spending import open_ledger, spent_by
 from angioshare.synthesis.registry import PUBLIC, TRAINED_TOGETHER, build, learns_from_public
 from angioshare.team import Team, apart, join
+
+ROUNDING = 1e-6
+"""By which share epsilons of one ledger may differ: processors sum in different orders."""
 
 
 def train(run: Run, progress: Progress) -> None:
@@ -220,11 +224,18 @@ def check_statement(run: Run, source: SourceSettings) -> None:
     if source.privacy is None:
         held = _unprotected_or_public(source)
     else:
-        deltas = _plan(run, source.privacy, synthesizer_of(run, source).schedule()).deltas
+        deltas = Deltas(patch=said.patch.delta, subject=said.subject.delta)
         held = state(spent_by(run, source.name), deltas, said.released, said.patch.relation)
-    for unit in ("patch", "subject"):
+    if run.public_cohort and learns_from_public(source.synthesizer):
+        held = _beside_public(held)
+    if (said.not_covered, said.caveats) != (held.not_covered, held.caveats):
+        raise LedgerError(f"{path} names other things that are not covered than it did; bring it back")
+    subjects, patches = training_size(run)
+    for unit, units in (("patch", patches), ("subject", subjects)):
         one, other = getattr(said, unit), getattr(held, unit)
-        if (one.epsilon, one.delta) != (other.epsilon, other.delta):
+        if one.delta >= 1 / units:
+            raise LedgerError(f"{path} states a delta of {one.delta:.3g}, not below one over {units}; bring it back")
+        if one.delta != other.delta or not math.isclose(one.epsilon, other.epsilon, rel_tol=ROUNDING):
             raise LedgerError(
                 f"{path} states epsilon {one.epsilon:.6g} at delta {one.delta:.3g} for one {unit}, and the ledger "
                 f"{other.epsilon:.6g} at {other.delta:.3g}; bring back whichever was changed, or begin anew in another "

@@ -33,6 +33,7 @@ from angioshare.stages.embed import PatchGroup, embed, training_group
 from angioshare.stages.maps import read_maps
 from angioshare.stages.report import shown_samples, source_info
 from angioshare.stages.sample import pairs_of
+from angioshare.stages.train import check_statement
 from angioshare.study.folder import LEARN, MEASURE
 from angioshare.study.gather import PointResult, StudyResults, study_results
 
@@ -118,10 +119,13 @@ def gather_study(root: Path, *, state: Path) -> StudyContent:
     Raises:
         SettingsError: It is no study.
         DataError: A file cannot be read.
+        LedgerError: The statement of a point is not what the ledger says.
     """
     results = study_results(root, state=state)
     text = (root / "study.toml").read_text(encoding="utf-8")
     trained = [point for point in results.points if point.statement is not None]
+    for point in trained:
+        check_statement(point.run, _source(point))
     records = [record for point in results.points for record in _records(point)]
     settings = _settings(results)
     content = StudyContent(

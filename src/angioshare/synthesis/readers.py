@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from angioshare.errors import SettingsError
+from angioshare.errors import DataError, SettingsError
 from angioshare.patches.extract import PatchSettings
 from angioshare.patches.patchset import PatchSet
 from angioshare.patches.store import open_store, write_patchset
@@ -103,13 +103,23 @@ def first_reader(
             steps=settings.first_iterations,
             ema=0.98,
         )
-        beside = (
-            None if context.public is None else Beside(patches=open_store(context.public), share=settings.public_share)
-        )
+        beside = None if context.public is None else _of_public(context.public, settings.public_share)
         Unet(training, context.device).fit(pairs, seed=seed, progress=progress, beside=beside).save(path)
     else:
         progress.advance(steps=settings.first_iterations)
     return TrainedUnet.load(path, context.device)
+
+
+def _of_public(store: Path, share: float) -> Beside:
+    """Open the patches of a public cohort.
+
+    Raises:
+        DataError: They are others: real patches that were put there, say.
+    """
+    patches = open_store(store)
+    if patches.provenance != "public":
+        raise DataError(f"{store} holds patches that are {patches.provenance}, not public; delete it and begin anew")
+    return Beside(patches=patches, share=share)
 
 
 def in_steps(seconds: float, settings: ReaderSettings, size: int) -> int:

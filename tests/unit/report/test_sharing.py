@@ -51,7 +51,17 @@ def test_every_sort_of_absolute_path_counts_as_one(content, path):
 
 
 @pytest.mark.parametrize(
-    "title", ["Pilot, ~20 subjects", "Siemens /GE scanners", "Utility (/epsilon)", "~half", "sub-sampled", "T1/T2"]
+    "title",
+    [
+        "Pilot, ~20 subjects",
+        "Siemens /GE scanners",
+        "Utility (/epsilon)",
+        "~half",
+        "sub-sampled",
+        "T1/T2",
+        "sub-0.5 mm",
+        "Sub-3T",
+    ],
 )
 def test_a_harmless_title_is_no_path_and_no_subject(content, title):
     assert telling([title], ["sub-000"]) == []

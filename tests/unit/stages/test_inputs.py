@@ -134,3 +134,12 @@ def test_both_references_of_a_distance_are_of_one_size(begun, wanted):
     training, others = fidelity._training_images(run)
     there = min(len(open_store(run.private / "patches")) // 2, len(open_store(run.private / "test-patches")))
     assert len(training) == len(others) == len(fidelity._test_images(run)) == min(wanted, there)
+
+
+@pytest.mark.parametrize("text", ["{}", '{"sites": []}', '{"sites": [[]]}', '{"sites": 5}'])
+def test_damaged_notes_are_told(begun, text):
+    run = begun()
+    prepare(run, SilentProgress())
+    (run.private / inputs.INPUTS).write_text(text)
+    with pytest.raises(DataError, match=r"inputs\.json is damaged"):
+        maps.test_sites(run)
