@@ -244,3 +244,16 @@ def test_what_no_kill_leaves_behind_a_torn_line_is_refused(tail: bytes, written:
     with pytest.raises(LedgerError, match=r"line \d+"):
         Ledger.open(written, subjects=SUBJECTS)
     assert written.read_bytes() == content
+
+
+def test_a_line_that_a_kill_cut_short_is_charged_to_no_run_that_is_finished(tmp_path: Path) -> None:
+    """Else the finished run's own statement would no longer be what the ledger holds of it."""
+    path = tmp_path / "ledger.jsonl"
+    with Ledger.open(path, subjects=SUBJECTS) as ledger:
+        ledger.reserve(EVENT, "finished", 100)
+    with path.open("ab") as handle:
+        handle.write(b'{"kind":"reserve","steps":6')
+    with Ledger.open(path, subjects=SUBJECTS) as ledger:
+        ledger.reserve(EVENT, "other", 7)
+        assert [spend.steps for spend in ledger.spent_by("finished")] == [100]
+        assert sum(spend.steps for spend in ledger.spends()) == 207

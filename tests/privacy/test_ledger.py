@@ -223,18 +223,6 @@ def test_a_torn_first_charge_counts_once_it_is_known_what_runs(path: Path) -> No
         assert charged(ledger) == 16
 
 
-def test_a_line_that_a_kill_cut_short_is_charged_to_no_run_that_is_finished(path: Path) -> None:
-    """Else the finished run's own statement would no longer be what the ledger holds of it."""
-    with Ledger.open(path, subjects=SUBJECTS) as ledger:
-        ledger.reserve(EVENT, "finished", 100)
-    with path.open("ab") as handle:
-        handle.write(b'{"kind":"reserve","steps":6')
-    with Ledger.open(path, subjects=SUBJECTS) as ledger:
-        ledger.reserve(EVENT, "other", 7)
-        assert [spend.steps for spend in ledger.spent_by("finished")] == [100]
-        assert charged(ledger) == 207
-
-
 def test_a_torn_event_is_read_as_far_as_it_stands(path: Path) -> None:
     with Ledger.open(path, subjects=SUBJECTS) as ledger:
         ledger.reserve(EVENT, "run", 3)
