@@ -191,6 +191,10 @@ def test_pages_are_outdated_as_soon_as_another_run_has_spent_more(trained, begun
     write_json(trained.done("report", "pages"), {"records": []}, private=True)
     write_json(trained.public / "statements" / report.WHOLE, cohort_statement(trained).to_json())
     assert not report.outdated(trained)
+    whole = (trained.public / "statements" / report.WHOLE).read_text()
+    (trained.public / "statements" / report.WHOLE).write_text("{}")
+    assert report.outdated(trained)  # a damaged one is written again
+    (trained.public / "statements" / report.WHOLE).write_text(whole)
     other = begun("other")
     assert [main([stage, str(other.root)]) for stage in ("prepare", "train")] == [0, 0]
     assert report.outdated(trained)

@@ -11,8 +11,10 @@ from angioshare.config import parse_config
 from angioshare.errors import SettingsError
 from angioshare.patches.store import open_store, read_manifest
 from angioshare.segmentation.trained import TrainedUnet
+from angioshare.stages import prepare, train
 from angioshare.stages.folder import make_folder, open_run, planned_run
 from angioshare.stages.pipeline import check_sources
+from angioshare.synthesis import readers
 
 SETTINGS = """
 [split]
@@ -59,7 +61,7 @@ def run_of(place, cohorts, monkeypatch):
     return make
 
 
-def trained(run):
+def trained_run(run):
     assert [main([stage, str(run.root)]) for stage in ("prepare", "train")] == [0, 0]
     return run
 
@@ -73,8 +75,8 @@ def test_its_patches_are_cut_like_the_cohorts_and_name_nobody(run_of):
     assert "sub-" not in (run.public_patches / "manifest.json").read_text()
 
 
-def test_readers_learn_from_it_and_the_noisy_steps_are_charged_as_without(run_of):
-    plain, beside = trained(run_of("plain", public=None)), trained(run_of("beside"))
+def check_readers_learn_from_it_and_the_noisy_steps_are_charged_as_without(run_of):
+    plain, beside = trained_run(run_of("plain", public=None)), trained_run(run_of("beside"))
     statements = {}
     for run in (plain, beside):
         for name in ("taught", "untaught"):
@@ -93,12 +95,45 @@ def test_readers_learn_from_it_and_the_noisy_steps_are_charged_as_without(run_of
     assert read_manifest(beside.pairs(beside.config.sources[1]))["provenance"] == "public"
 
 
-def test_the_private_cohorts_own_people_are_no_public_cohort(run_of, place, capsys):
+def test_readers_learn_from_it_and_the_noisy_steps_are_charged_as_without(run_of):
+    check_readers_learn_from_it_and_the_noisy_steps_are_charged_as_without(run_of)
+
+
+def check_the_private_cohorts_own_people_are_no_public_cohort(run_of, place, capsys):
     shutil.copytree(place / "A", place / "copy")
     run = run_of(public=place / "copy")
     assert main(["prepare", str(run.root)]) == 3
     assert "is the same scan as sub-A0" in capsys.readouterr().err
     assert not (run.private / "patches").exists()
+
+
+def test_the_private_cohorts_own_people_are_no_public_cohort(run_of, place, capsys):
+    check_the_private_cohorts_own_people_are_no_public_cohort(run_of, place, capsys)
+
+
+def says_nothing_of_its_people(monkeypatch):
+    monkeypatch.setattr(train, "_beside_public", lambda statement: statement)
+
+
+def never_shows_it(monkeypatch):
+    monkeypatch.setattr(readers, "_of_public", lambda *_: None)
+
+
+@pytest.mark.parametrize("mutant", [says_nothing_of_its_people, never_shows_it])
+def test_check_of_what_it_teaches_catches(run_of, monkeypatch, mutant):
+    mutant(monkeypatch)
+    with pytest.raises(AssertionError):
+        check_readers_learn_from_it_and_the_noisy_steps_are_charged_as_without(run_of)
+
+
+def knows_nobody_again(monkeypatch):
+    monkeypatch.setattr(prepare, "_refuse_shared_scans", lambda sites: None)
+
+
+def test_check_of_its_people_catches(run_of, place, capsys, monkeypatch):
+    knows_nobody_again(monkeypatch)
+    with pytest.raises(AssertionError):
+        check_the_private_cohorts_own_people_are_no_public_cohort(run_of, place, capsys)
 
 
 def test_a_second_site_is_no_public_cohort(place, cohorts, tmp_path, capsys):

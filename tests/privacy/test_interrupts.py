@@ -10,7 +10,7 @@ from torch import nn
 from angioshare.errors import LedgerError
 from angioshare.privacy.chain import spent
 from angioshare.privacy.engine import RESERVED_AT_ONCE, PrivateEngine
-from angioshare.privacy.events import StepEvent
+from angioshare.privacy.events import Spend, StepEvent
 from angioshare.privacy.journal import Journal
 from angioshare.privacy.ledger import Ledger, read_lines
 from angioshare.privacy.plan import PrivacyPlan
@@ -246,7 +246,7 @@ def test_what_no_kill_leaves_behind_a_torn_line_is_refused(tail: bytes, written:
     assert written.read_bytes() == content
 
 
-def test_a_line_that_a_kill_cut_short_is_charged_to_no_run_that_is_finished(tmp_path: Path) -> None:
+def check_a_line_that_a_kill_cut_short_is_charged_to_no_run_that_is_finished(tmp_path: Path) -> None:
     """Else the finished run's own statement would no longer be what the ledger holds of it."""
     path = tmp_path / "ledger.jsonl"
     with Ledger.open(path, subjects=SUBJECTS) as ledger:
@@ -257,3 +257,25 @@ def test_a_line_that_a_kill_cut_short_is_charged_to_no_run_that_is_finished(tmp_
         ledger.reserve(EVENT, "other", 7)
         assert [spend.steps for spend in ledger.spent_by("finished")] == [100]
         assert sum(spend.steps for spend in ledger.spends()) == 207
+
+
+def test_a_line_that_a_kill_cut_short_is_charged_to_no_run_that_is_finished(tmp_path: Path) -> None:
+    check_a_line_that_a_kill_cut_short_is_charged_to_no_run_that_is_finished(tmp_path)
+
+
+def to_the_costliest(spends: list[Spend | None], reserved: list[Spend]) -> list[Spend]:
+    stand_in = max(reserved, key=lambda spend: spend.steps, default=None)
+    return [spend for spend in (known or stand_in for known in spends) if spend]
+
+
+def forgets_them(spends: list[Spend | None], reserved: list[Spend]) -> list[Spend]:
+    return [spend for spend in spends if spend]
+
+
+@pytest.mark.parametrize("mutant", [to_the_costliest, forgets_them])
+def test_check_of_lines_cut_short_catches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutant: Callable[..., list[Spend]]
+) -> None:
+    monkeypatch.setattr("angioshare.privacy.chain._filled", mutant)
+    with pytest.raises(AssertionError):
+        check_a_line_that_a_kill_cut_short_is_charged_to_no_run_that_is_finished(tmp_path)

@@ -133,7 +133,7 @@ def _filled(spends: list[Spend | None], reserved: list[Spend]) -> list[Spend]:
     """Let what cannot be read count as the costliest reservation that can be, if there is any."""
     stand_in = max(reserved, key=lambda s: (s.steps, -s.event.noise_multiplier), default=None)
     nobodys = replace(stand_in, run="") if stand_in else None  # it never ran, and whose it was is not known
-    return [s or nobodys for s in spends if s or nobodys]  # type: ignore[misc]
+    return [spend for spend in (known or nobodys for known in spends) if spend]
 
 
 def _line(raw: bytes) -> Line:

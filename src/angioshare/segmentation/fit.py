@@ -66,7 +66,7 @@ class Beside:
 
     Attributes:
         patches: The pairs, at least one, of the same size.
-        share: Of every batch, in (0, 1]; rounded to whole pairs.
+        share: Of every batch, in (0, 1]; rounded to whole pairs, one at least.
 
     Example:
         >>> few = PatchSet(image=np.zeros((1, 4, 4)), label=np.zeros((1, 4, 4), np.uint8), provenance="public")
@@ -79,7 +79,7 @@ class Beside:
 
     def of_batch(self, batch: int) -> int:
         """How many pairs of a batch they are."""
-        return round(self.share * batch)
+        return max(1, round(self.share * batch))
 
 
 class Unet:

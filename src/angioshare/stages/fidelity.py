@@ -24,11 +24,8 @@ from angioshare.rng import stream
 from angioshare.stages.inputs import noted
 from angioshare.stages.prepare import split_of
 from angioshare.stages.run import Run
-from angioshare.stages.sample import pairs_of
+from angioshare.stages.sample import REAL_PAIRS, pairs_of
 from angioshare.types import FloatArray, IntArray, Provenance
-
-HOLDS_REAL_IMAGES = ("real", "shuffled")
-"""Synthesizers whose images are the training patches themselves."""
 
 
 def prepare_references(run: Run, progress: Progress) -> None:
@@ -79,7 +76,7 @@ def _against_real(
     """Distances to both kinds of real patches, and the difference of the Frechet distances."""
     training, others = _training_images(run)
     rows = _rows(run, source.name, len(pairs), run.config.evaluation.fidelity_patches)
-    image = others if source.synthesizer in HOLDS_REAL_IMAGES else pairs.image[rows]
+    image = others if source.synthesizer in REAL_PAIRS else pairs.image[rows]
     judged = features_of(network, image, cache=_cache(run))
     values: dict[str, float | None] = {"fidelity_patches": float(len(image))}
     distance = {}

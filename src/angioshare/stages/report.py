@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from angioshare.config import SourceSettings, to_toml
-from angioshare.errors import PrivacyError
+from angioshare.errors import DataError, PrivacyError
 from angioshare.privacy.unit import PrivacyStatement, statement_from_json
 from angioshare.progress import Progress
 from angioshare.records import Record
@@ -34,8 +34,7 @@ MADE_FROM = {
 
 
 WHOLE = "whole_cohort.json"
-"""The statement of everything that was ever made from the cohort, beside those of the sources, none
-of which can have this name."""
+"""The statement of everything that was ever made from the cohort; no source can have this name."""
 
 
 def report(run: Run, progress: Progress) -> None:
@@ -59,7 +58,10 @@ def outdated(run: Run) -> bool:
     if not run.finished("report", "pages"):
         return False
     path, now = run.public / "statements" / WHOLE, cohort_statement(run)
-    return (statement_from_json(read_json(path), path) if path.exists() else None) != now
+    try:
+        return (statement_from_json(read_json(path), path) if path.exists() else None) != now
+    except DataError:  # it was damaged: it is written again with the pages
+        return True
 
 
 def check_public_side(run: Run) -> None:

@@ -21,10 +21,9 @@ from angioshare.patches.store import open_store
 from angioshare.progress import Progress
 from angioshare.rng import stream
 from angioshare.stages.arrays import read_arrays
-from angioshare.stages.fidelity import HOLDS_REAL_IMAGES
 from angioshare.stages.folder import open_run
 from angioshare.stages.run import Run
-from angioshare.stages.sample import pairs_of
+from angioshare.stages.sample import REAL_PAIRS, pairs_of
 from angioshare.types import REVEALING, FloatArray, Json, Provenance
 
 
@@ -149,7 +148,7 @@ def _source(run: Run, wanted: str) -> SourceSettings:
                 return source
         names = ", ".join(["train", "test", *(source.name for source in sources)])
         raise SettingsError(f"{run.root} has no source {wanted!r}; choose one of {names}")
-    made = [source for source in sources if source.synthesizer not in HOLDS_REAL_IMAGES]
+    made = [source for source in sources if source.synthesizer not in REAL_PAIRS]
     private = [source for source in made if source.privacy]
     return [*private, *made, *sources][0]
 

@@ -299,7 +299,7 @@ def of_one_value(value, count):
     return PatchSet(image=image, label=label, provenance="public")
 
 
-@pytest.mark.parametrize(("share", "others"), [(0.5, 4), (0.25, 2), (1.0, 8)])
+@pytest.mark.parametrize(("share", "others"), [(0.5, 4), (0.25, 2), (1.0, 8), (0.01, 1)])
 def test_pairs_beside_take_their_share_of_every_batch_whatever_their_number(share, others):
     beside = Beside(patches=of_one_value(1.0, 3), share=share)
     drawn = list(batches(of_one_value(-1.0, 50), UnetSettings(batch=8), 1, 20, beside))
