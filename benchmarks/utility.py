@@ -36,7 +36,7 @@ from angioshare.report.figures import png, svg
 from angioshare.rundir import atomic_path, read_json, write_json, write_text
 from angioshare.stages.planning import plan_of
 from angioshare.study.gather import study_results
-from angioshare.synthesis.registry import SYNTHESIZERS, build
+from angioshare.synthesis.registry import PUBLIC_COHORT, SYNTHESIZERS, build
 from evidence import write_part
 from utility_picture import picture
 from utility_table import RIVALS, Table, collated, page, to_json
@@ -47,6 +47,7 @@ PRESET = "kossen2022-small"
 TITLES = {
     "real": "Real patches",
     "simulator": "Simulator alone",
+    "public-cohort": "Public cohort alone",
     "shuffled": "Real patches, labels shuffled",
     "calibrated": "Calibrated simulator",
     "diffusion": "Diffusion",
@@ -243,7 +244,8 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--cells", type=cell, nargs="+", default=[], metavar="METHOD:UNIT:EPSILON", help="these alone, not the grid"
     )
-    parser.add_argument("--rivals", type=words, default=list(RIVALS), help=f"default {','.join(RIVALS)}")
+    usual = ",".join(name for name in RIVALS if name != PUBLIC_COHORT)
+    parser.add_argument("--rivals", type=words, help=f"default {usual}, with a public cohort {PUBLIC_COHORT} too")
     parser.add_argument("--split", default="ids", help="ids: training, 3 validation, 5 test in order; or a JSON file")
     parser.add_argument("--steps", type=int, default=2200, help="steps of every U-Net")
     parser.add_argument("--pairs", type=int, default=7200, help="pairs drawn from every source")
@@ -258,7 +260,10 @@ def read_options(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--write", type=Path, help="page of which one part is written anew")
     parser.add_argument("--part", default="utility", help="which part of the page, default utility")
     parser.add_argument("--picture", type=picture_file, help=".png or .svg: Dice against epsilon, of what is finished")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.rivals is None:
+        options.rivals = [name for name in RIVALS if name != PUBLIC_COHORT or options.public_cohort]
+    return options
 
 
 def draw(path: Path, table: Table) -> None:

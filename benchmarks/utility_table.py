@@ -13,10 +13,14 @@ from angioshare.study.gather import PointResult, StudyResults
 from evidence import Difference, Scores, Spread, markdown, paired, spread
 
 SCORES = {"dice": "Dice", "cldice": "clDice", "bahd_voxel": "bAHD (voxels)"}
-RIVALS = ("real", "simulator", "untaught-reader", "shuffled")
+RIVALS = ("real", "simulator", "public-cohort", "untaught-reader", "shuffled")
 """Synthesizers that everything is measured against."""
 
-FREE = {"simulator": "the simulator alone", "untaught-reader": "the untaught reader"}
+FREE = {
+    "simulator": "the simulator alone",
+    "public-cohort": "the public cohort alone",
+    "untaught-reader": "the untaught reader",
+}
 """Those of them that read nothing of the cohort: what a private method has to beat."""
 
 HOW_TO_READ = (
@@ -216,7 +220,7 @@ def verdicts(table: Table) -> list[str]:
     """A sentence for each method, unit, site and free rival: where it beats that one, and where it does not."""
     groups: dict[str, list[Row]] = {}
     for row in table.rows:
-        if row.synthesizer not in RIVALS or row.synthesizer == "untaught-reader":
+        if row.synthesizer not in RIVALS or row.synthesizer in ("untaught-reader", "public-cohort"):
             groups.setdefault(_EPSILON.sub("", row.title), []).append(row)
     free = [rival for rival in FREE if rival == "simulator" or table.row(rival)]
     return [

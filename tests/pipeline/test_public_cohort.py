@@ -112,7 +112,7 @@ def test_the_private_cohorts_own_people_are_no_public_cohort(run_of, place, caps
 
 
 def says_nothing_of_its_people(monkeypatch):
-    monkeypatch.setattr(train, "_beside_public", lambda statement: statement)
+    monkeypatch.setattr(train, "_beside_public", lambda statement, _: statement)
 
 
 def never_shows_it(monkeypatch):
@@ -178,3 +178,61 @@ def test_private_patches_in_the_place_of_public_ones_teach_nobody(run_of, capsys
     shutil.copytree(run.private / "patches", run.public_patches)
     assert main(["train", str(run.root)]) == 3
     assert "holds patches that are unprotected, not public" in capsys.readouterr().err
+
+
+SHOWN = (
+    SETTINGS.replace("first_iterations", "public_scans = 0.5\nfirst_iterations")
+    + """
+[[sources]]
+name = "alone"
+synthesizer = "public-cohort"
+pairs = 30
+"""
+)
+
+
+def check_its_scans_leave_only_where_somebody_said_so(run_of):
+    run = trained_run(run_of(settings=SHOWN))
+    assert main(["sample", str(run.root)]) == 0
+    taught, untaught, alone = run.config.sources
+    public = open_store(run.public_patches)
+    known = {round(float(one.astype(np.float64).sum()), 3) for one in public.image}
+    for source in (taught, untaught):
+        pairs = open_store(run.pairs(source))
+        shown = [round(float(one.astype(np.float64).sum()), 3) in known for one in pairs.image]
+        assert run.pairs(source).is_relative_to(run.public)
+        assert 0 < sum(shown) < len(pairs)
+        said = json.loads((run.public / "statements" / f"{source.name}.json").read_text())
+        assert said["not_covered"][-1] == "people of the public cohort, whose scans are among the pairs"
+    own = open_store(run.pairs(alone))
+    assert np.array_equal(own.image, public.image[np.isin(public.image.sum((1, 2)), own.image.sum((1, 2)))])
+    assert (len(own), own.provenance) == (30, "public")
+    assert run.pairs(alone).is_relative_to(run.private)
+    assert not (run.public / "statements" / "alone.json").exists()
+
+
+def test_its_scans_leave_only_where_somebody_said_so(run_of):
+    check_its_scans_leave_only_where_somebody_said_so(run_of)
+
+
+def hands_on_whatever_is_public(monkeypatch):
+    monkeypatch.setattr("angioshare.stages.run.PUBLIC_COHORT", "none")
+
+
+def says_nothing_of_scans_among_pairs(monkeypatch):
+    monkeypatch.setattr(train, "shows_public", lambda *_: False)
+
+
+@pytest.mark.parametrize("mutant", [hands_on_whatever_is_public, says_nothing_of_scans_among_pairs])
+def test_check_of_its_scans_catches(run_of, monkeypatch, mutant):
+    mutant(monkeypatch)
+    with pytest.raises(AssertionError):
+        check_its_scans_leave_only_where_somebody_said_so(run_of)
+
+
+def test_its_scans_are_not_asked_for_where_there_is_none(run_of, place):
+    only = SETTINGS[: SETTINGS.index("[[sources]]")] + SHOWN[SHOWN.rindex("[[sources]]") :]
+    for settings in (SHOWN, only):
+        with pytest.raises(SettingsError, match=r"has scans of a public cohort among its pairs, and there is none"):
+            run_of(public=None, settings=settings)
+    assert not (place / "run").exists()

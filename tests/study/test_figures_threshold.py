@@ -54,6 +54,19 @@ def test_the_bar_is_the_highest_of_three(changes, dice, reason):
     assert reason in bar.reason
 
 
+def test_a_public_cohort_alone_is_a_bar_too():
+    study = made_study(rivals=rivals(public=0.55))
+    settings = [
+        replace(one, kind="public", synthesizer="public-cohort", statement=public_knowledge(("pairs",)))
+        if one.name == "public"
+        else one
+        for one in study.settings
+    ]
+    bar = at_home(replace(study, settings=settings)).bar
+    assert bar.dice == pytest.approx(0.55, abs=0.01)
+    assert bar.reason == "the Dice of the public cohort, which costs no privacy"
+
+
 def test_of_two_that_cost_no_privacy_the_better_one_is_the_bar():
     study = made_study(rivals=rivals(untaught=0.55))
     settings = [

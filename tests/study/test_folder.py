@@ -186,6 +186,11 @@ def test_a_public_cohort_is_that_of_every_point_and_cut_once(place):
     plan.write_text(before + "baselines: [real]\n")
     with pytest.raises(SettingsError, match="no point of this study learns from the public cohort"):
         planned(place, public_cohort=place / "open")
+    alone = '[[sources]]\nname = "alone"\nsynthesizer = "public-cohort"\npairs = 4\n'
+    base.write_text(base.read_text().replace("[segmentation]", f"{alone}[segmentation]"))
+    plan.write_text(before + "baselines: [real, alone]\n")
+    with pytest.raises(SettingsError, match="source alone has scans of a public cohort among its pairs"):
+        planned(place)
     plan.write_text(before + "baselines: [real, untaught]\npublic_cohort: open\n")
     study = planned(place)
     make_study(study)

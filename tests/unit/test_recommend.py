@@ -402,12 +402,13 @@ def test_the_time_counts_every_turn_in_which_labels_are_read(method, unit):
 
 
 @pytest.mark.parametrize("epsilon", [0.01, 8.0])
-def test_with_a_public_cohort_there_is_a_reader_that_it_teaches_beside_the_simulator(cohort, epsilon):
+def test_with_a_public_cohort_there_are_a_reader_that_it_teaches_and_its_own_pairs(cohort, epsilon):
     plain, first = recommended_config(cohort, epsilon=epsilon)
     found, same = recommended_config(cohort, epsilon=epsilon, public_cohort=True)
     assert same.method == first.method
     added = [source for source in found.sources if source not in plain.sources]
-    assert [source.synthesizer for source in added] == ["untaught-reader"]
+    assert [source.synthesizer for source in added] == ["untaught-reader", "public-cohort"]
+    assert added[1].pairs == added[0].pairs
     simulator = next(source for source in plain.sources if source.synthesizer == "simulator")
     assert added[0].settings["simulated_subjects"] == simulator.settings["subjects"]
     assert (added[0].pairs, added[0].settings["extent"]) == (simulator.pairs, simulator.settings["extent"])

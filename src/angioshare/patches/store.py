@@ -97,6 +97,33 @@ def write_patchset(path: Path, patches: PatchSet, meta: Json) -> None:
         _write_manifest(folder, patches.image.shape, rows, patches.provenance, {"meta": meta})
 
 
+def write_in_parts(
+    path: Path, parts: Iterable[PatchSet], size: tuple[int, int], *, provenance: Provenance, meta: Json
+) -> None:
+    """Write a synthetic set that is made part by part, with one part in memory at a time.
+
+    Args:
+        path: Folder to make; it must not exist.
+        parts: Pairs of this size; each is taken when the one before is on disk. There may be none.
+        size: Height and width of a patch.
+        provenance: What all of them together reveal.
+        meta: As in `write_patchset`.
+
+    Raises:
+        SettingsError: `path` exists, or another process writes it.
+        DataError: The disk is full, or the folder cannot be written.
+
+    Guarantees:
+        A kill at any moment leaves either the whole set or none under this name.
+    """
+    with _fresh(path) as folder:
+        with _growing(folder, "image", size) as image, _growing(folder, "label", size) as label:
+            for part in parts:
+                image.append(part.image)
+                label.append(part.label)
+        _write_manifest(folder, image.shape, [], provenance, {"meta": meta})
+
+
 def open_store(path: Path, *, verify: bool = False) -> PatchSet:
     """Map a patch set into memory; nothing is read until it is used.
 
@@ -121,6 +148,20 @@ def open_store(path: Path, *, verify: bool = False) -> PatchSet:
         subjects=tuple(row["id"] for row in subjects),
         provenance=manifest["provenance"],
     )
+
+
+def open_public(path: Path) -> PatchSet:
+    """Map the patches of a public cohort into memory.
+
+    Raises:
+        DataError: See `open_store`; or they are others: real patches that were put there, say.
+    """
+    patches = open_store(path)
+    if patches.provenance != "public":
+        raise DataError(
+            f"{printable(path)} holds patches that are {patches.provenance}, not public; delete it and begin anew"
+        )
+    return patches
 
 
 def read_manifest(path: Path) -> Json:

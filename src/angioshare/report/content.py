@@ -13,7 +13,7 @@ from angioshare.privacy.unit import PrivacyStatement
 from angioshare.records import Record
 from angioshare.types import BoolArray, ByteArray, FloatArray, IntArray, Provenance, Spacing
 
-SourceKind: TypeAlias = Literal["real", "simulator", "shuffled", "synthesizer"]
+SourceKind: TypeAlias = Literal["real", "simulator", "public", "shuffled", "synthesizer"]
 """Real patches (the ceiling), simulator patches (epsilon 0), shuffled labels (the floor), or a synthesizer's."""
 
 

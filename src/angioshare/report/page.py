@@ -102,7 +102,7 @@ def _guarantees(content: ReportContent) -> list[Json]:
     listed = [
         {"title": source.title, "statement": content.statements[source.name], "whole": False}
         for source in content.sources
-        if source.kind in ("synthesizer", "simulator") and source.name in content.statements
+        if source.kind in ("synthesizer", "simulator", "public") and source.name in content.statements
     ]
     if content.cohort_statement is not None:
         listed.append(

@@ -15,7 +15,7 @@ from angioshare.report.tables import scores
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#8C6D00")
 """For synthesizers in turn; after Okabe and Ito, told apart by colour-blind readers as well."""
 
-KIND_COLOURS = {"real": "#222222", "simulator": "#E69F00", "shuffled": "#7F7F7F"}
+KIND_COLOURS = {"real": "#222222", "simulator": "#E69F00", "public": "#005C3F", "shuffled": "#7F7F7F"}
 """By kind of source; the second that reads nothing of the cohort has a shade of its own."""
 
 UNTAUGHT_COLOUR = "#9C5700"

@@ -146,8 +146,11 @@ def _record_may_leave(record: Record, content: ReportContent) -> bool:
 
 
 def _samples_may_leave(samples: Samples, content: ReportContent) -> bool:
-    """Whether pairs may leave; real and merely shuffled ones never do, whatever they are called."""
-    if content.source(samples.source).kind in ("real", "shuffled"):
+    """Whether pairs may leave; real ones and merely shuffled ones never do, whatever they are called.
+
+    Nor do a public cohort's own: its licence may not allow it.
+    """
+    if content.source(samples.source).kind in ("real", "shuffled", "public"):
         return False
     return samples.provenance == "public" or (samples.provenance == "dp" and _private(samples.statement))
 

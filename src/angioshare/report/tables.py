@@ -131,6 +131,7 @@ ROLES = {
     "non-private": "Synthetic, without privacy",
     "private": "Synthetic, private",
     "simulator": "Simulator",
+    "public": "Public cohort alone",
     "shuffled": "Real patches, labels shuffled",
 }
 """Rows of Table 1, in order."""

@@ -17,6 +17,7 @@ from angioshare.errors import DataError, SettingsError
 from angioshare.report.sharing import telling
 from angioshare.rundir import write_json, write_text
 from angioshare.stages.run import Run, read_identity
+from angioshare.synthesis.registry import shows_public
 
 LIBRARIES = ("torch", "numpy", "scipy", "nibabel", "dp-accounting", "cryptography", "safetensors")
 """Libraries whose versions stand beside every output."""
@@ -70,6 +71,20 @@ def planned_run(
     if root.is_file() or (root.is_dir() and any(entry.name not in _HALF_MADE for entry in root.iterdir())):
         raise SettingsError(f"{root} is not empty and no run folder; choose another folder")
     return run
+
+
+def check_public_scans(sources: Iterable[SourceSettings], *, public: bool) -> None:
+    """See that there is a public cohort where one is to be shown.
+
+    Raises:
+        SettingsError: There is none.
+    """
+    for source in sources:
+        if not public and shows_public(source.synthesizer, source.settings):
+            raise SettingsError(
+                f"source {source.name} has scans of a public cohort among its pairs, and there is none; give "
+                "--public-cohort, or leave out the source or its setting public_scans"
+            )
 
 
 def refuse_telling_titles(title: str, sources: Iterable[SourceSettings], cohorts: Iterable[Path]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from angioshare.errors import SettingsError
 from angioshare.progress import Progress
 from angioshare.stages.evaluate import evaluate
-from angioshare.stages.folder import refuse_telling_titles
+from angioshare.stages.folder import check_public_scans, refuse_telling_titles
 from angioshare.stages.planning import check_fits
 from angioshare.stages.prepare import prepare
 from angioshare.stages.report import outdated, report
@@ -31,7 +31,7 @@ def check_sources(run: Run) -> None:
 
     Raises:
         SettingsError: A source's settings are wrong, or its privacy settings do not fit it; there is a public cohort
-            that none learns from; a title is not fit to be shared.
+            that none learns from, or none where its scans are to be shown; a title is not fit to be shared.
     """
     refuse_telling_titles(run.config.title, run.config.sources, (run.cohort, *run.second_sites))
     if run.public_cohort and not any(learns_from_public(source.synthesizer) for source in run.config.sources):
@@ -40,6 +40,7 @@ def check_sources(run: Run) -> None:
             f"no source of this run learns from the public cohort {run.public_cohort}; leave --public-cohort out, or "
             f"take a source that does: {able}"
         )
+    check_public_scans(run.config.sources, public=run.public_cohort is not None)
     for source in run.config.sources:
         schedule = synthesizer_of(run, source).schedule()
         if source.privacy is not None:

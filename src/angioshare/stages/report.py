@@ -22,13 +22,19 @@ from angioshare.stages.run import STAGES, Run
 from angioshare.stages.sample import own_pairs, pairs_of
 from angioshare.stages.spending import cohort_statement
 from angioshare.stages.train import check_statement
-from angioshare.synthesis.registry import PUBLIC, learns_from_public, synthesizer_class
+from angioshare.synthesis.registry import PUBLIC, PUBLIC_COHORT, learns_from_public, shows_public, synthesizer_class
 
-KINDS: dict[str, SourceKind] = {"real": "real", "shuffled": "shuffled", **dict.fromkeys(PUBLIC, "simulator")}
+KINDS: dict[str, SourceKind] = {
+    "real": "real",
+    "shuffled": "shuffled",
+    **dict.fromkeys(PUBLIC, "simulator"),
+    PUBLIC_COHORT: "public",
+}
 
 MADE_FROM = {
     "real": "real patches of the training subjects",
     **dict.fromkeys(PUBLIC, "public knowledge alone; the cohort was not read"),
+    PUBLIC_COHORT: "labelled scans of the public cohort as they are; the cohort was not read",
     "shuffled": "real patches of the training subjects, each with the label of another",
 }
 
@@ -155,8 +161,9 @@ def source_info(source: SourceSettings, *, public: bool) -> SourceInfo:
     private = "with differential privacy" if source.privacy else "without any privacy"
     learnt = getattr(synthesizer_class(source.synthesizer), "learns_from", MADE_FROM["real"])
     words = MADE_FROM.get(source.synthesizer, f"{learnt}, {private}")
-    if public and learns_from_public(source.synthesizer):
-        words += "; the reader has learnt from a public cohort, too"
+    if public and learns_from_public(source.synthesizer) and source.synthesizer != PUBLIC_COHORT:
+        shown = shows_public(source.synthesizer, source.settings)
+        words += "; the reader has learnt from a public cohort, too" + (", and labels its scans" if shown else "")
     return SourceInfo(
         name=source.name,
         title=source.shown,

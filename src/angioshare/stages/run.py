@@ -33,7 +33,7 @@ from angioshare.errors import DataError, SettingsError
 from angioshare.peak import PeakMemory
 from angioshare.records import Record, write_records
 from angioshare.rundir import locked, read_json, sweep, write_json
-from angioshare.synthesis.registry import PUBLIC
+from angioshare.synthesis.registry import PUBLIC, PUBLIC_COHORT
 from angioshare.types import Json, Provenance
 
 STAGES = ("prepare", "train", "sample", "segment", "evaluate", "report")
@@ -90,8 +90,12 @@ class Run:
         return self.private / "sources" / name
 
     def pairs(self, source: SourceSettings) -> Path:
-        """Where the drawn pairs of a source stand: the public side only if they may leave."""
-        side = self.public if source.privacy or source.synthesizer in PUBLIC else self.private
+        """Where the drawn pairs of a source stand: the public side only if they may leave.
+
+        Whether a public cohort's own scans may is for their licence to say.
+        """
+        leaves = source.privacy or (source.synthesizer in PUBLIC and source.synthesizer != PUBLIC_COHORT)
+        side = self.public if leaves else self.private
         return side / "synthetic" / source.name
 
     def done(self, stage: str, item: str) -> Path:

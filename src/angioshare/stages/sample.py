@@ -50,7 +50,7 @@ def _sample(run: Run, source: SourceSettings) -> list[Record]:
             write_patchset(run.pairs(source), trained.sample(source.pairs, source.seed), _about(source, statement))
         pairs = own_pairs(run, source)
         count = len(pairs)
-        if pairs.provenance != "unprotected":
+        if run.pairs(source).is_relative_to(run.public):
             write_json(run.public / "statements" / f"{source.name}.json", statement)
     return [
         Record(stage="sample", metric="pairs", value=float(count), trained_on=source.name,

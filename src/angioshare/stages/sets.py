@@ -24,6 +24,7 @@ from angioshare.stages.arrays import read_arrays
 from angioshare.stages.folder import open_run
 from angioshare.stages.run import Run
 from angioshare.stages.sample import REAL_PAIRS, pairs_of
+from angioshare.synthesis.registry import PUBLIC_COHORT
 from angioshare.types import REVEALING, FloatArray, Json, Provenance
 
 
@@ -148,7 +149,7 @@ def _source(run: Run, wanted: str) -> SourceSettings:
                 return source
         names = ", ".join(["train", "test", *(source.name for source in sources)])
         raise SettingsError(f"{run.root} has no source {wanted!r}; choose one of {names}")
-    made = [source for source in sources if source.synthesizer not in REAL_PAIRS]
+    made = [source for source in sources if source.synthesizer not in (*REAL_PAIRS, PUBLIC_COHORT)]
     private = [source for source in made if source.privacy]
     return [*private, *made, *sources][0]
 

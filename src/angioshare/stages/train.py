@@ -35,7 +35,7 @@ from angioshare.stages.lanes import Named, side_by_side
 from angioshare.stages.planning import foreseen, plan_of, predicted
 from angioshare.stages.run import Run
 from angioshare.stages.spending import open_ledger, spent_by
-from angioshare.synthesis.registry import PUBLIC, TRAINED_TOGETHER, build, learns_from_public
+from angioshare.synthesis.registry import PUBLIC, TRAINED_TOGETHER, build, learns_from_public, shows_public
 from angioshare.team import Team, apart, join
 
 ROUNDING = 1e-6
@@ -158,7 +158,7 @@ def _train(run: Run, source: SourceSettings, progress: Progress) -> list[Record]
     else:
         statement = _train_privately(run, source, synthesizer, patches, progress)
     if run.public_cohort and learns_from_public(source.synthesizer):
-        statement = _beside_public(statement)
+        statement = _beside_public(statement, source)
     write_json(folder / "statement.json", statement.to_json(), private=True)
     return [
         Record(
@@ -227,7 +227,7 @@ def check_statement(run: Run, source: SourceSettings) -> None:
         deltas = Deltas(patch=said.patch.delta, subject=said.subject.delta)
         held = state(spent_by(run, source.name), deltas, said.released, said.patch.relation)
     if run.public_cohort and learns_from_public(source.synthesizer):
-        held = _beside_public(held)
+        held = _beside_public(held, source)
     if (said.not_covered, said.caveats) != (held.not_covered, held.caveats):
         raise LedgerError(f"{path} names other things that are not covered than it did; bring it back")
     subjects, patches = training_size(run)
@@ -243,10 +243,11 @@ def check_statement(run: Run, source: SourceSettings) -> None:
             )
 
 
-def _beside_public(statement: PrivacyStatement) -> PrivacyStatement:
+def _beside_public(statement: PrivacyStatement, source: SourceSettings) -> PrivacyStatement:
     """Say of something that a public cohort has taught, too, that it does not protect those people."""
     uncovered = [words for words in statement.not_covered if words != "nothing"]
-    return replace(statement, not_covered=(*uncovered, "people of the public cohort"))
+    shown = ", whose scans are among the pairs" if shows_public(source.synthesizer, source.settings) else ""
+    return replace(statement, not_covered=(*uncovered, f"people of the public cohort{shown}"))
 
 
 def _unprotected_or_public(source: SourceSettings) -> PrivacyStatement:

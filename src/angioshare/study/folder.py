@@ -25,7 +25,7 @@ from time import monotonic, sleep
 from angioshare.cohort.cohort import open_cohort
 from angioshare.errors import DataError, SettingsError
 from angioshare.rundir import read_json, write_json, write_text
-from angioshare.stages.folder import environment, make_folder, open_run, refuse_telling_titles
+from angioshare.stages.folder import check_public_scans, environment, make_folder, open_run, refuse_telling_titles
 from angioshare.stages.run import STAGES, Run
 from angioshare.study.plan import PlanSettings, to_toml
 from angioshare.study.points import Point, expand
@@ -148,6 +148,7 @@ def planned_study(
         open_cohort(path)
     if study.public_cohort and not any(learns_from_public(point.source.synthesizer) for point in study.points):
         raise SettingsError(f"no point of this study learns from the public cohort {study.public_cohort}; leave it out")
+    check_public_scans([point.source for point in study.points], public=study.public_cohort is not None)
     if standing:
         _refuse_another(study)
     else:

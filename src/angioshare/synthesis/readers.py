@@ -7,28 +7,22 @@ et al. 2015, arXiv:1503.02531; from private teachers to public inputs, Papernot 
 
 from pathlib import Path
 
-import numpy as np
 from pydantic import Field
 
-from angioshare.errors import DataError, SettingsError
+from angioshare.errors import SettingsError
 from angioshare.patches.extract import PatchSettings
 from angioshare.patches.patchset import PatchSet
-from angioshare.patches.store import open_store, write_patchset
+from angioshare.patches.store import open_public
 from angioshare.progress import Progress, Weighted
 from angioshare.protocols import Context
 from angioshare.segmentation.fit import Beside, Unet
 from angioshare.segmentation.settings import UnetSettings
 from angioshare.segmentation.trained import TrainedUnet
-from angioshare.segmentation.turns import Averaged
-from angioshare.synthesis.paces import learning, reading, simulating
-from angioshare.synthesis.simulated import ProtocolSettings, fewer, simulated_store
-from angioshare.types import Provenance
+from angioshare.synthesis.paces import learning, simulating
+from angioshare.synthesis.simulated import ProtocolSettings, simulated_store
 
 READER = "reader.safetensors"
 """File of a U-Net: of simulated pairs alone in a folder of its own, moved towards the cohort beside the pairs."""
-
-_AT_ONCE = 512
-"""Patches that are labelled at once."""
 
 
 class ReaderSettings(ProtocolSettings):
@@ -46,6 +40,12 @@ class ReaderSettings(ProtocolSettings):
     first_learning_rate: float = Field(1e-3, gt=0, le=1, description="Of Adam, on simulated pairs.")
     public_share: float = Field(
         0.5, gt=0, le=1, description="Share of each first step that a public cohort's patches take, where there is one."
+    )
+    public_scans: float = Field(
+        0.0,
+        ge=0,
+        le=0.9,
+        description="Share of pairs with a public cohort's scans, labelled anew; only where they may be passed on.",
     )
     threshold: float = Field(0.5, gt=0, lt=1, description="A probability above this is labelled as vessel.")
     label_turns: int = Field(1, ge=1, le=8, description="Turns of a scan whose mean probability it is.")
@@ -110,16 +110,9 @@ def first_reader(
     return TrainedUnet.load(path, context.device)
 
 
-def _of_public(store: Path, share: float) -> Beside:
-    """Open the patches of a public cohort.
-
-    Raises:
-        DataError: They are others: real patches that were put there, say.
-    """
-    patches = open_store(store)
-    if patches.provenance != "public":
-        raise DataError(f"{store} holds patches that are {patches.provenance}, not public; delete it and begin anew")
-    return Beside(patches=patches, share=share)
+def _of_public(path: Path, share: float) -> Beside:
+    """What a public cohort is to the first training."""
+    return Beside(patches=open_public(path), share=share)
 
 
 def in_steps(seconds: float, settings: ReaderSettings, size: int) -> int:
@@ -135,40 +128,3 @@ def scanning(settings: ReaderSettings, size: int) -> int:
         12
     """
     return in_steps(simulating(1, settings.extent), settings, size)
-
-
-def labelling(settings: ReaderSettings, patches: PatchSettings) -> int:
-    """What labels of all scans take, in steps of the first training.
-
-    Example:
-        >>> labelling(ReaderSettings(simulated_subjects=144, extent=0.25, label_turns=4), PatchSettings())
-        5400
-    """
-    pool = settings.simulated_subjects * fewer(patches, settings.extent).per_subject
-    return in_steps(reading(pool * settings.label_turns, patches.size, settings.channels[0]), settings, patches.size)
-
-
-def write_labelled(
-    path: Path,
-    reader: TrainedUnet,
-    pool: PatchSet,
-    settings: ReaderSettings,
-    provenance: Provenance,
-    steps: int,
-    progress: Progress,
-) -> None:
-    """Write a pool of simulated scans with the labels of a reader in place of the simulator's own.
-
-    Nothing is labelled outside the brain, which is -1 there. Progress is told of `steps` in all, see `labelling`.
-    """
-    label, asked, told = np.zeros(pool.label.shape, np.uint8), Averaged(reader, settings.label_turns), 0
-    for first in range(0, len(pool), _AT_ONCE):
-        image = pool.pairs(np.arange(first, min(first + _AT_ONCE, len(pool))))[:, 0]
-        done = first + len(image)
-        label[first:done] = (asked.probability(image) > settings.threshold) & (image > -1)
-        progress.advance(f"label scans: {done:,} of {len(pool):,} patches", steps * done // len(pool) - told)
-        told = steps * done // len(pool)
-    if len(pool) == 0:
-        progress.advance(steps=steps)
-    drawn = PatchSet(image=pool.image, label=label, provenance=provenance)
-    write_patchset(path, drawn, {"site": settings.site, "subjects": settings.simulated_subjects})

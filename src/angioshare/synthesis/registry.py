@@ -3,6 +3,7 @@
 A line holds the module and class, so that naming a synthesizer loads only its own file.
 """
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -23,12 +24,16 @@ SYNTHESIZERS: dict[str, tuple[str, str]] = {
     "wgan": ("angioshare.synthesis.wgan", "Wgan"),
     "wgan-pretrained": ("angioshare.synthesis.pretrained", "PretrainedWgan"),
     "real": ("angioshare.synthesis.rivals", "RealPairs"),
+    "public-cohort": ("angioshare.synthesis.rivals", "PublicCohort"),
     "shuffled": ("angioshare.synthesis.rivals", "ShuffledLabels"),
     "simulator": ("angioshare.synthesis.rivals", "SimulatorAlone"),
     "untaught-reader": ("angioshare.synthesis.untaught", "UntaughtReader"),
 }
 
-PUBLIC = ("simulator", "untaught-reader")
+PUBLIC_COHORT = "public-cohort"
+"""The one whose pairs are scans of a public cohort as they are; none of its pairs stand on a run's public side."""
+
+PUBLIC = ("simulator", "untaught-reader", PUBLIC_COHORT)
 """Synthesizers that read nothing of the cohort, the one to be preferred first: epsilon 0."""
 
 
@@ -55,7 +60,19 @@ def learns_from_public(name: str) -> bool:
         >>> learns_from_public("taught-reader"), learns_from_public("simulator")
         (True, False)
     """
-    return "public_share" in synthesizer_class(name).Settings.model_fields
+    return name == PUBLIC_COHORT or "public_share" in synthesizer_class(name).Settings.model_fields
+
+
+def shows_public(name: str, settings: Mapping[str, Any]) -> bool:
+    """Whether scans of a public cohort are among the pairs of a synthesizer, so that there has to be one.
+
+    Example:
+        >>> shows_public("public-cohort", {}), shows_public("taught-reader", {}),
+        (True, False)
+        >>> shows_public("taught-reader", {"public_scans": 0.5})
+        True
+    """
+    return name == PUBLIC_COHORT or bool(settings.get("public_scans"))
 
 
 def build(name: str, settings: dict[str, Any], context: Context) -> Synthesizer:

@@ -1,7 +1,8 @@
 """Trivial rivals: what every synthesizer is measured against.
 
 Real pairs are the ceiling, shuffled labels the floor, and the simulator alone what public knowledge gives for epsilon
-0: a private synthesizer that does not beat it has not earned its epsilon.
+0: a private synthesizer that does not beat it has not earned its epsilon. Where there is a public cohort, its own pairs
+are another such rival.
 """
 
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from angioshare.errors import SettingsError
 from angioshare.patches.patchset import PatchSet
-from angioshare.patches.store import open_store
+from angioshare.patches.store import open_public, open_store
 from angioshare.progress import Progress
 from angioshare.protocols import Context, EngineFactory, Schedule
 from angioshare.rng import stream
@@ -115,6 +117,31 @@ class Shuffled:
         rows = chosen_rows(len(self._patches), n, seed)
         circle = stream(seed, "rivals", "shuffle").permutation(rows)
         return PatchSet(image=self._patches.image[circle], label=self._patches.label[np.roll(circle, 1)])
+
+
+class PublicCohort(Untrained):
+    """Synthesizer `public-cohort`: labelled scans that anybody may have, as they are. Epsilon 0.
+
+    What somebody has who takes nothing from the private cohort, not even a simulator. Its pairs stay on the private
+    side: whether they may be passed on is for their licence to say.
+    """
+
+    def __init__(self, settings: NoSettings, context: Context) -> None:
+        """Where its patches stand is the run's to say; see `registry.shows_public`."""
+        del settings
+        self._public = context.public
+
+    def load(self, folder: Path, patches: PatchSet) -> Pairs:
+        """See `Synthesizer.load`.
+
+        Raises:
+            DataError: What stands for the public cohort's patches is something else.
+            SettingsError: The run has no public cohort.
+        """
+        del folder, patches
+        if self._public is None:
+            raise SettingsError("source public-cohort needs a public cohort; give --public-cohort, or leave it out")
+        return Pairs(open_public(self._public))
 
 
 class SimulatorAlone:

@@ -24,14 +24,13 @@ from angioshare.progress import Progress
 from angioshare.protocols import EVERY_UNIT, Context, EngineFactory, Schedule
 from angioshare.segmentation.trained import TrainedUnet
 from angioshare.simulator.prior import prior_of
+from angioshare.synthesis.labelled import Labelling
 from angioshare.synthesis.readers import (
     READER,
     ReaderSettings,
     check_levels,
-    labelling,
     scanning,
     scans,
-    write_labelled,
 )
 from angioshare.synthesis.releasing import release_once
 from angioshare.synthesis.rivals import Pairs
@@ -90,6 +89,7 @@ class SteeredReader:
                 "'subject', or take taught-reader"
             )
         self._settings, self._context = settings, context
+        self._labelling = Labelling(settings=settings, context=context)
 
     def schedule(self) -> Schedule:
         """See `Synthesizer.schedule`: one release, in which everybody takes part."""
@@ -98,7 +98,11 @@ class SteeredReader:
     def work(self) -> int:
         """See `Synthesizer.work`: what lessons take, then simulated subjects, then labels."""
         s = self._settings
-        return self._lessons().work() + s.simulated_subjects * scanning(s, self._context.patches.size) + self._labels()
+        return (
+            self._lessons().work()
+            + s.simulated_subjects * scanning(s, self._context.patches.size)
+            + self._labelling.work()
+        )
 
     def fit(
         self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress
@@ -120,16 +124,15 @@ class SteeredReader:
             reader.record = replace(reader.record, provenance=self._context.provenance)
             reader.save(folder / READER)
             pool = scans(before / "patches", s, self._context.patches, seed=seed, progress=progress)
-            write_labelled(target, reader, pool, s, self._context.provenance, self._labels(), progress)
+            self._labelling.write(
+                target, reader, pool, provenance=self._context.provenance, seed=seed, progress=progress
+            )
         shutil.rmtree(before / "patches", ignore_errors=True)
 
     def load(self, folder: Path, patches: PatchSet) -> Pairs:
         """See `Synthesizer.load`."""
         del patches
         return Pairs(open_store(folder / "patches"))
-
-    def _labels(self) -> int:
-        return labelling(self._settings, self._context.patches)
 
     def _lessons(self) -> Lessons:
         s = self._settings

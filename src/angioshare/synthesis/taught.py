@@ -22,16 +22,15 @@ from angioshare.progress import Progress, Weighted
 from angioshare.protocols import Context, EngineFactory, Schedule
 from angioshare.segmentation.trained import TrainedUnet
 from angioshare.simulator.many import check_site
+from angioshare.synthesis.labelled import Labelling
 from angioshare.synthesis.paces import teaching
 from angioshare.synthesis.readers import (
     READER,
     check_levels,
     first_reader,
     in_steps,
-    labelling,
     scanning,
     scans,
-    write_labelled,
 )
 from angioshare.synthesis.rivals import Pairs
 from angioshare.synthesis.taught_training import Teaching
@@ -61,6 +60,7 @@ class TaughtReader:
         """Refuse a site that does not exist, what does not narrow it, or windows that the reader cannot halve."""
         check_site(settings.site, settings.known)
         self._settings, self._context = settings, context
+        self._labelling = Labelling(settings=settings, context=context)
         size, halved = context.patches.size, 2 ** (len(settings.channels) - 1)
         edge = min(settings.crop or size, size)
         if edge % halved:
@@ -81,7 +81,7 @@ class TaughtReader:
         """See `Synthesizer.work`: steps of the first training, and all else by its time; see `readers`."""
         s = self._settings
         scanned = s.simulated_subjects * scanning(s, self._context.patches.size)
-        return scanned + s.first_iterations + s.iterations * self._step() + self._labels()
+        return scanned + s.first_iterations + s.iterations * self._step() + self._labelling.work()
 
     def fit(
         self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress
@@ -97,7 +97,9 @@ class TaughtReader:
                 reader.record = replace(reader.record, provenance=self._context.provenance)
                 reader.save(folder / READER)
             reader = TrainedUnet.load(folder / READER, self._context.device)
-            write_labelled(target, reader, pool, s, self._context.provenance, self._labels(), progress)
+            self._labelling.write(
+                target, reader, pool, provenance=self._context.provenance, seed=seed, progress=progress
+            )
         shutil.rmtree(before / "patches", ignore_errors=True)
 
     def load(self, folder: Path, patches: PatchSet) -> Pairs:
@@ -109,9 +111,6 @@ class TaughtReader:
         """What a private step takes, in steps of the first training."""
         s, size = self._settings, self._context.patches.size
         return in_steps(teaching(s.batch, min(s.crop or size, size), s.channels[0]), s, size)
-
-    def _labels(self) -> int:
-        return labelling(self._settings, self._context.patches)
 
     def _teaching(self) -> Teaching:
         s = self._settings

@@ -16,14 +16,13 @@ from angioshare.patches.store import open_store
 from angioshare.progress import Progress
 from angioshare.protocols import Context, EngineFactory, Schedule
 from angioshare.simulator.many import check_site
+from angioshare.synthesis.labelled import Labelling
 from angioshare.synthesis.readers import (
     READER,
     ReaderSettings,
     first_reader,
-    labelling,
     scanning,
     scans,
-    write_labelled,
 )
 from angioshare.synthesis.rivals import Pairs
 
@@ -45,6 +44,7 @@ class UntaughtReader:
         """Refuse a site that does not exist, or what does not narrow it."""
         check_site(settings.site, settings.known)
         self._settings, self._context = settings, context
+        self._labelling = Labelling(settings=settings, context=context)
 
     def schedule(self) -> Schedule:
         """See `Synthesizer.schedule`: no private step."""
@@ -53,7 +53,9 @@ class UntaughtReader:
     def work(self) -> int:
         """See `Synthesizer.work`: steps of the first training, and all else by its time; see `readers`."""
         s = self._settings
-        return s.simulated_subjects * scanning(s, self._context.patches.size) + s.first_iterations + self._labels()
+        return (
+            s.simulated_subjects * scanning(s, self._context.patches.size) + s.first_iterations + self._labelling.work()
+        )
 
     def fit(
         self, patches: PatchSet, engine: EngineFactory | None, *, seed: int, folder: Path, progress: Progress
@@ -64,13 +66,10 @@ class UntaughtReader:
         if not target.exists():
             pool = scans(before / "patches", s, self._context.patches, seed=seed, progress=progress)
             reader = first_reader(folder / READER, s, pool, self._context, seed=seed, progress=progress)
-            write_labelled(target, reader, pool, s, "public", self._labels(), progress)
+            self._labelling.write(target, reader, pool, provenance="public", seed=seed, progress=progress)
         shutil.rmtree(before, ignore_errors=True)
 
     def load(self, folder: Path, patches: PatchSet) -> Pairs:
         """See `Synthesizer.load`."""
         del patches
         return Pairs(open_store(folder / "patches"))
-
-    def _labels(self) -> int:
-        return labelling(self._settings, self._context.patches)

@@ -11,7 +11,15 @@ import pytest
 from angioshare.errors import DataError, SettingsError
 from angioshare.patches.extract import PatchSettings, SubjectPatches
 from angioshare.patches.patchset import PatchSet
-from angioshare.patches.store import export_npz, open_store, read_manifest, write_patchset, write_store
+from angioshare.patches.store import (
+    export_npz,
+    open_public,
+    open_store,
+    read_manifest,
+    write_in_parts,
+    write_patchset,
+    write_store,
+)
 
 SETTINGS = PatchSettings(size=8, vessel=2, random=3)
 
@@ -99,6 +107,32 @@ def test_mixed_subjects_are_refused(tmp_path):
 def test_an_empty_set_is_written_and_read(tmp_path):
     write_patchset(tmp_path / "s", synthetic(0), {})
     assert open_store(tmp_path / "s", verify=True).image.shape == (0, 8, 8)
+
+
+@pytest.mark.parametrize("parts", [0, 1, 3])
+def test_a_set_that_is_made_part_by_part_is_the_parts_together(tmp_path, parts):
+    made = [synthetic(count) for count in (4, 0, 3)[:parts]]
+    write_in_parts(tmp_path / "s", made, (8, 8), provenance="public", meta={"site": "wide"})
+    found = open_store(tmp_path / "s", verify=True)
+    assert (len(found), found.provenance, found.subjects) == (sum(map(len, made)), "public", ())
+    label = [one.label for one in made] or [np.zeros((0, 8, 8))]
+    np.testing.assert_array_equal(found.label, np.concatenate(label))
+    assert read_manifest(tmp_path / "s")["meta"] == {"site": "wide"}
+
+
+def test_a_set_whose_parts_break_off_is_not_there(tmp_path):
+    def broken():
+        yield synthetic(4)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_in_parts(tmp_path / "s", broken(), (8, 8), provenance="public", meta={})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_private_patches_are_no_public_ones(store):
+    with pytest.raises(DataError, match="holds patches that are unprotected, not public"):
+        open_public(store)
 
 
 def test_an_existing_store_is_never_overwritten(store):

@@ -19,6 +19,11 @@ def test_filter_keeps_private_and_public_samples_and_drops_real_and_non_private_
     assert [samples.source for samples in shareable(content).samples] == ["quiet", "sim"]
 
 
+def test_filter_drops_the_public_cohorts_own_scans_whose_licence_nobody_has_read(content):
+    sources = [replace(source, kind="public") if source.name == "sim" else source for source in content.sources]
+    assert [samples.source for samples in shareable(replace(content, sources=sources)).samples] == ["quiet"]
+
+
 def test_filter_says_what_it_left_out(content):
     words = " ".join(shareable(content).left_out)
     for part in ("evaluate: dice (48 numbers)", "pairs of real", "error maps (1)", "training curves (1)", "host"):

@@ -22,8 +22,9 @@ from angioshare.segmentation.settings import UnetSettings
 from angioshare.segmentation.trained import TrainedUnet, TrainingRecord
 from angioshare.simulator.subject import SimulatedSubject
 from angioshare.synthesis import readers, simulated, steered, steered_lessons
+from angioshare.synthesis.labelled import Labelling
 from angioshare.synthesis.paces import simulating
-from angioshare.synthesis.readers import READER, in_steps, labelling, scanning, scans
+from angioshare.synthesis.readers import READER, in_steps, scanning, scans
 from angioshare.synthesis.registry import build
 from angioshare.synthesis.steered import RELEASE, SteeredReaderSettings
 from angioshare.synthesis.steered_directions import Directions, learn_directions
@@ -327,7 +328,7 @@ def test_progress_is_told_of_as_much_work_whether_lessons_are_there_or_not(real,
     s = SteeredReaderSettings(**SETTINGS)
     move = in_steps(MOVING.seconds(16, 4), s, 16)
     lessons = 5 * (in_steps(simulating(1, 1.0), s, 16) + move) + 30
-    pairs = 2 * scanning(s, 16) + labelling(s, PATCHES)
+    pairs = 2 * scanning(s, 16) + Labelling(settings=s, context=CONTEXT).work()
     for name in ("a", "b"):
         progress = Counting()
         fit(real, tmp_path / name, progress=progress)

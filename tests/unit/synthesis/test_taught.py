@@ -15,7 +15,8 @@ from angioshare.progress import SilentProgress
 from angioshare.protocols import Context
 from angioshare.segmentation.trained import TrainedUnet
 from angioshare.synthesis import taught as taught_module
-from angioshare.synthesis.readers import READER, labelling, scanning, scans
+from angioshare.synthesis.labelled import Labelling
+from angioshare.synthesis.readers import READER, scanning, scans
 from angioshare.synthesis.taught import TaughtReader, TaughtReaderSettings
 from angioshare.synthesis.taught_network import as_chain, with_loss
 
@@ -214,7 +215,8 @@ def test_images_are_the_simulators_and_labels_the_readers(real, tmp_path, monkey
     synthesizer, progress = taught(iterations=30, learning_rate=1e-2, threshold=0.3), Counting()
     pairs = fit(synthesizer, real, tmp_path / "a", progress=progress).sample(1000, seed=0)
     s, taught_step = synthesizer._settings, synthesizer._step()
-    assert progress.steps == synthesizer.work() == scanning(s, 16) + 6 + 30 * taught_step + labelling(s, PATCHES)
+    labels = Labelling(settings=s, context=Context(patches=PATCHES)).work()
+    assert progress.steps == synthesizer.work() == scanning(s, 16) + 6 + 30 * taught_step + labels
     assert taught_step > 1
     image, label = pools[0]
     assert progress.notes[-1] == f"label scans: {len(image)} of {len(image)} patches"

@@ -8,7 +8,8 @@ from angioshare.patches.store import open_store
 from angioshare.progress import SilentProgress
 from angioshare.protocols import Context
 from angioshare.segmentation.trained import TrainedUnet
-from angioshare.synthesis.readers import READER, labelling, scanning
+from angioshare.synthesis.labelled import Labelling
+from angioshare.synthesis.readers import READER, scanning
 from angioshare.synthesis.registry import PUBLIC, SYNTHESIZERS, build
 from angioshare.synthesis.taught import TaughtReaderSettings
 from angioshare.synthesis.untaught import UntaughtReaderSettings
@@ -34,7 +35,7 @@ def test_images_are_the_simulators_and_labels_those_of_a_reader_of_them_alone(tm
     progress = Counting()
     pairs = fit(tmp_path / "a", progress=progress, threshold=0.2)
     s, work = UntaughtReaderSettings(**SMALL), build("untaught-reader", SMALL, CONTEXT).work()
-    assert progress.steps == work == scanning(s, 16) + 30 + labelling(s, CONTEXT.patches)
+    assert progress.steps == work == scanning(s, 16) + 30 + Labelling(settings=s, context=CONTEXT).work()
     assert np.array_equal(pairs.image, known.image)
     reader, shown = TrainedUnet.load(tmp_path / "a" / READER), np.asarray(known.image, np.float32)
     mirrored = reader.probability(np.ascontiguousarray(shown[:, ::-1]))[:, ::-1]

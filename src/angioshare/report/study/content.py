@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from angioshare.privacy.unit import Guarantee, PrivacyStatement, PrivacyUnit
 from angioshare.records import Record
@@ -17,7 +17,7 @@ from angioshare.report.content import ReportContent, SourceKind
 from angioshare.report.study.views import ErrorView
 from angioshare.report.tables import Summary, epsilon_words, summarise, validation_dice
 
-Role: TypeAlias = Literal["private", "non-private", "real", "simulator", "shuffled"]
+Role: TypeAlias = Literal["private", "non-private", "real", "simulator", "public", "shuffled"]
 """What a setting is in the figures: trained with noise, trained without, or a rival."""
 
 
@@ -200,7 +200,7 @@ class StudyContent:
 
 def in_order(settings: Iterable[Setting]) -> list[Setting]:
     """The order of figures: private ones by family from most noise to least, then without noise, then rivals."""
-    roles: tuple[Role, ...] = ("private", "non-private", "real", "simulator", "shuffled")
+    roles: tuple[Role, ...] = get_args(Role)
     listed = list(settings)
     families = list(dict.fromkeys(setting.family for setting in listed))
     return sorted(

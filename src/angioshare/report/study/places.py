@@ -15,7 +15,9 @@ Scale: TypeAlias = Literal["noise", "patch", "subject"]
 HEADS = ("noise multiplier", "epsilon, one patch", "epsilon, one subject")
 """Lines of the label of a setting."""
 
-SHORT = {"non-private": "no noise", "real": "real", "simulator": "simulator", "shuffled": "shuffled"}
+SHORT = {
+    "non-private": "no noise", "real": "real", "simulator": "simulator", "public": "public", "shuffled": "shuffled"
+}  # fmt: skip
 """First line of the label of what has no noise."""
 
 PUBLISHED_COLOUR = "#7A3E9D"

@@ -155,11 +155,11 @@ def _bar(content: StudyContent, setting: Setting, site: str) -> Bar | None:
         dice, scores = _mean(content, plain, site), content.subject_means(plain, "dice", site)
         halves = {subject: score / 2 for subject, score in scores.items()}
         bars.append(Bar(dice=dice / 2, reason=f"half of the Dice without privacy ({dice:.3f})", scores=halves))
-    for role in ("simulator", "shuffled"):
+    for role in ("simulator", "public", "shuffled"):
         best = _best(content, [one for one in content.settings if one.role == role], site)
-        if best is not None and (bars or role == "simulator"):
+        if best is not None and (bars or role != "shuffled"):
             free = f"the Dice of the {best.synthesizer.replace('-', ' ')}, which costs no privacy"
-            reason = free if role == "simulator" else "the Dice of real patches with shuffled labels"
+            reason = free if role != "shuffled" else "the Dice of real patches with shuffled labels"
             scores = content.subject_means(best, "dice", site)
             bars.append(Bar(dice=_mean(content, best, site), reason=reason, scores=scores))
     return max(bars, key=lambda bar: bar.dice, default=None)

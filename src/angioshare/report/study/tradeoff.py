@@ -7,7 +7,7 @@ from statistics import fmean
 
 from angioshare.report.study import published
 from angioshare.report.study.charts import Band, Chart, Group, Line, Panel, Series, extent, value_axis
-from angioshare.report.study.content import Setting, StudyContent
+from angioshare.report.study.content import Setting, StudyContent, in_order
 from angioshare.report.study.places import PUBLISHED_COLOUR, Scale, along, colours, place
 from angioshare.report.study.scores import seeds_group, series_of
 from angioshare.report.study.threshold import Threshold, thresholds
@@ -94,9 +94,9 @@ def _rivals(content: StudyContent, site: str) -> list[Line]:
             title=f"{setting.title} (mean over seeds)",
             colour=shade[setting.name],
             y=fmean(means),
-            dashed=setting.role in ("simulator", "shuffled"),
+            dashed=setting.role in ("simulator", "public", "shuffled"),
         )
-        for setting in content.with_role("non-private", "real", "simulator", "shuffled")
+        for setting in content.with_role("non-private", "real", "simulator", "public", "shuffled")
         if (means := content.seed_means(setting, "dice", site))
     ]
 
@@ -154,7 +154,7 @@ def _words(content: StudyContent) -> str:
     for site in content.sites:
         means = [
             f"{_label(setting)} {fmean(found):.3f}"
-            for setting in content.with_role("private", "non-private", "real", "simulator", "shuffled")
+            for setting in in_order(content.settings)
             if (found := content.seed_means(setting, "dice", site))
         ]
         parts.append(f"{site}: {', '.join(means)}")

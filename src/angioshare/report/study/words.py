@@ -12,7 +12,7 @@ from angioshare.report.study.threshold import Threshold, Verdict, thresholds
 SAME = 0.0005
 """Dice that differ by no more are the same in print."""
 
-RIVALS: tuple[Role, ...] = ("real", "non-private", "simulator", "shuffled")
+RIVALS: tuple[Role, ...] = ("real", "non-private", "simulator", "public", "shuffled")
 """What has no noise, in the order of a sentence."""
 
 

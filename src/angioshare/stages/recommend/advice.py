@@ -14,7 +14,7 @@ from angioshare.protocols import Context
 from angioshare.simulator.prior import Known as Protocol
 from angioshare.simulator.prior import prior_of
 from angioshare.stages.recommend.known import Known, known_of, parted
-from angioshare.stages.recommend.plans import BASE, PRIOR, planned, untaught
+from angioshare.stages.recommend.plans import BASE, PRIOR, planned, public_alone, untaught
 from angioshare.stages.recommend.rows import Advice, Row
 from angioshare.stages.recommend.rules import RIVALS, judged, place
 from angioshare.stages.recommend.times import in_seconds, seconds
@@ -76,8 +76,8 @@ def recommended_config(
 ) -> tuple[Config, Row]:
     """The settings that `advise` recommends, and why, without the guarantees of all the others; see there.
 
-    With a public cohort an untaught reader, which it teaches for nothing, is among the sources whatever the method: it
-    is what the method must beat then.
+    With a public cohort an untaught reader, which it teaches for nothing, is among the sources whatever the method, and
+    so are the public cohort's own pairs: these are what the method must beat then.
     """
     known, base, later = _begin(cohort, epsilon, unit, delta, changes)
     rows = [_row(name, known, base) for name in SYNTHESIZERS if name not in RIVALS]
@@ -144,8 +144,9 @@ def _config(
             chosen.append(first.planned.source)
         elif first.method == "untaught-reader":
             chosen.append(untaught(base))
-        if source.synthesizer == PUBLIC[0] and public_cohort and first.method != "untaught-reader":
-            chosen.append(untaught(base))
+        if source.synthesizer == PUBLIC[0] and public_cohort:
+            free = [public_alone(base)] if first.method == "untaught-reader" else [untaught(base), public_alone(base)]
+            chosen += free
     config = base.model_copy(update={"sources": tuple(chosen), "title": f"Recommended: {first.method}"})
     config = with_protocol(config, protocol) if protocol else config
     return parse_config(to_toml(config), name="recommended settings", changes=later)

@@ -16,7 +16,7 @@ from angioshare.stages.recommend.known import Known
 from angioshare.stages.recommend.rules import numbers_for, rule_of
 from angioshare.synthesis.calibrated import FEW
 from angioshare.synthesis.calibration.features import NAMES
-from angioshare.synthesis.registry import build, synthesizer_class
+from angioshare.synthesis.registry import PUBLIC_COHORT, build, synthesizer_class
 
 BASE = "calibrated"
 """Preset that all recommended settings start from."""
@@ -154,6 +154,13 @@ def untaught(base: Config) -> SourceSettings:
         synthesizer="untaught-reader",
         pairs=_pairs(base),
         settings=_scans(),
+    )
+
+
+def public_alone(base: Config) -> SourceSettings:
+    """What a public cohort gives by itself: as many of its pairs as of any source, or all."""
+    return SourceSettings(
+        name=PUBLIC_COHORT, title="Public cohort alone", synthesizer=PUBLIC_COHORT, pairs=_pairs(base)
     )
 
 

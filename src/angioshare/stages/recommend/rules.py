@@ -27,7 +27,7 @@ Whatever nobody has seen beat the simulator alone stands behind it, which costs 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from angioshare.synthesis.registry import PUBLIC
+from angioshare.synthesis.registry import PUBLIC, PUBLIC_COHORT
 
 Verdict: TypeAlias = Literal["good", "weak", "public", "hopeless", "refused"]
 """Well within what the method bears; noise nearly drowns it; nothing private is read; drowned; cannot be had."""
@@ -148,8 +148,8 @@ RULES: dict[str, Rule] = {
 
 _UNKNOWN = Rule(good=0.0, hopeless=0.01, why="There is no rule for it here.")
 
-RIVALS = ("real", "shuffled")
-"""No methods at all: ceiling and floor."""
+RIVALS = ("real", "shuffled", PUBLIC_COHORT)
+"""No methods at all: ceiling, floor, and what a public cohort gives by itself."""
 
 
 def rule_of(method: str) -> Rule:

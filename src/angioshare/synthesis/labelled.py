@@ -1,0 +1,131 @@
+"""Scans that a reader labels, as they are handed out: simulated ones and, where they may be, those of a public cohort.
+
+Either kind is labelled by the same reader, so that what it has learnt of the private cohort is in all labels. A public
+scan is real: it shows what no simulator draws. It is handed out as it is and mirrored or turned by quarters, so that
+few people give many pairs.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from angioshare.patches.patchset import PatchSet
+from angioshare.patches.store import open_public, write_in_parts
+from angioshare.progress import Progress
+from angioshare.protocols import Context
+from angioshare.rng import stream
+from angioshare.segmentation.trained import TrainedUnet
+from angioshare.segmentation.turns import TURNS, Averaged, turned
+from angioshare.synthesis.paces import reading
+from angioshare.synthesis.readers import ReaderSettings, in_steps
+from angioshare.synthesis.simulated import fewer
+from angioshare.types import FloatArray, IntArray, Provenance
+
+_AT_ONCE = 512
+"""Patches that are labelled at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelling:
+    """How a reader's labels are drawn.
+
+    Attributes:
+        settings: Of the scans and of the labels.
+        context: How patches are cut, and where a public cohort's patches stand.
+    """
+
+    settings: ReaderSettings
+    context: Context
+
+    def work(self) -> int:
+        """What it takes, in steps of the first training, if the public cohort is large enough.
+
+        Example:
+            >>> from angioshare.patches.extract import PatchSettings
+            >>> s = ReaderSettings(simulated_subjects=144, extent=0.25, label_turns=4)
+            >>> Labelling(settings=s, context=Context(patches=PatchSettings())).work()
+            5400
+        """
+        s, patches = self.settings, self.context.patches
+        simulated = s.simulated_subjects * fewer(patches, s.extent).per_subject
+        scans = simulated + (beside(simulated, s.public_scans) if self.context.public else 0)
+        return in_steps(reading(scans * s.label_turns, patches.size, s.channels[0]), s, patches.size)
+
+    def write(
+        self,
+        path: Path,
+        reader: TrainedUnet,
+        pool: PatchSet,
+        *,
+        provenance: Provenance,
+        seed: int,
+        progress: Progress,
+    ) -> None:
+        """Write simulated scans and, if they are to be handed out, public ones with the labels of a reader.
+
+        Args:
+            path: Where the pairs are to stand.
+            reader: Who labels.
+            pool: The simulated scans; their own labels are not looked at.
+            provenance: What the pairs reveal.
+            seed: Of the order in which the public cohort's patches are taken, where not all are.
+            progress: Told of `work` in all.
+
+        Raises:
+            DataError: What stands for the public cohort's patches is something else.
+        """
+        size = self.context.patches.size
+        parts = self._parts(reader, pool, seed, progress)
+        meta = {"site": self.settings.site, "subjects": self.settings.simulated_subjects}
+        write_in_parts(path, parts, (size, size), provenance=provenance, meta=meta)
+
+    def _parts(self, reader: TrainedUnet, pool: PatchSet, seed: int, progress: Progress) -> Iterator[PatchSet]:
+        """Label part by part. Nothing is labelled outside the brain, which is -1 there."""
+        asked, work = Averaged(reader, self.settings.label_turns), self.work()
+        public, chosen = self._public(len(pool), seed)
+        total, done, told = len(pool) + len(chosen), 0, 0
+        for image in _images(pool, public, chosen):
+            label = (asked.probability(image) > self.settings.threshold) & (image > -1)
+            done += len(image)
+            progress.advance(f"label scans: {done:,} of {total:,} patches", work * done // total - told)
+            told = work * done // total
+            yield PatchSet(image=image, label=label.astype(np.uint8), provenance="public")
+        if told < work:  # there was nothing to label
+            progress.advance(steps=work - told)
+
+    def _public(self, simulated: int, seed: int) -> tuple[PatchSet | None, IntArray]:
+        """The public cohort's patches, and which of them are handed out: row + turn * number of rows.
+
+        All of them come as they are before any comes turned, and none comes twice in one turn.
+        """
+        wanted = beside(simulated, self.settings.public_scans)
+        if self.context.public is None or not wanted:
+            return None, np.zeros(0, np.int64)
+        public = open_public(self.context.public)
+        rows = stream(seed, "readers", "public scans")
+        turns = [turn * len(public) + rows.permutation(len(public)) for turn in range(TURNS)]
+        return public, np.concatenate(turns)[:wanted]
+
+
+def beside(simulated: int, share: float) -> int:
+    """How many public scans beside so many simulated ones make this share of all.
+
+    Example:
+        >>> beside(300, 0.25), beside(300, 0.0)
+        (100, 0)
+    """
+    return round(simulated * share / (1 - share))
+
+
+def _images(pool: PatchSet, public: PatchSet | None, chosen: IntArray) -> Iterator[FloatArray]:
+    """Simulated scans, then public ones in their turns; shape (n, h, w), n at most `_AT_ONCE`."""
+    for first in range(0, len(pool), _AT_ONCE):
+        yield pool.pairs(np.arange(first, min(first + _AT_ONCE, len(pool))))[:, 0]
+    for first in range(0, len(chosen) if public is not None else 0, _AT_ONCE):
+        assert public is not None
+        turn, row = np.divmod(chosen[first : first + _AT_ONCE], len(public))
+        image = torch.from_numpy(public.pairs(row)[:, 0])
+        yield torch.stack([turned(one, int(n)) for one, n in zip(image, turn, strict=True)]).numpy()
