@@ -21,6 +21,7 @@ from angioshare.segmentation.trained import TrainedUnet
 from angioshare.segmentation.turns import TURNS, Averaged, turned
 from angioshare.synthesis.paces import reading
 from angioshare.synthesis.readers import ReaderSettings, in_steps
+from angioshare.synthesis.rivals import chosen_rows
 from angioshare.synthesis.simulated import fewer
 from angioshare.types import FloatArray, IntArray, Provenance
 
@@ -41,7 +42,7 @@ class Labelling:
     context: Context
 
     def work(self) -> int:
-        """What it takes, in steps of the first training, if the public cohort is large enough.
+        """What it takes, in steps of the first training.
 
         Example:
             >>> from angioshare.patches.extract import PatchSettings
@@ -50,8 +51,7 @@ class Labelling:
             5400
         """
         s, patches = self.settings, self.context.patches
-        simulated = s.simulated_subjects * fewer(patches, s.extent).per_subject
-        scans = simulated + (beside(simulated, s.public_scans) if self.context.public else 0)
+        scans = s.simulated_subjects * fewer(patches, s.extent).per_subject
         return in_steps(reading(scans * s.label_turns, patches.size, s.channels[0]), s, patches.size)
 
     def write(
@@ -64,14 +64,14 @@ class Labelling:
         seed: int,
         progress: Progress,
     ) -> None:
-        """Write simulated scans and, if they are to be handed out, public ones with the labels of a reader.
+        """Write as many scans as were simulated with the labels of a reader, some of them public ones if so asked.
 
         Args:
             path: Where the pairs are to stand.
             reader: Who labels.
-            pool: The simulated scans; their own labels are not looked at.
+            pool: The simulated scans, of which public ones take the places; their own labels are not looked at.
             provenance: What the pairs reveal.
-            seed: Of the order in which the public cohort's patches are taken, where not all are.
+            seed: Which scans are taken, of either kind.
             progress: Told of `work` in all.
 
         Raises:
@@ -85,9 +85,8 @@ class Labelling:
     def _parts(self, reader: TrainedUnet, pool: PatchSet, seed: int, progress: Progress) -> Iterator[PatchSet]:
         """Label part by part. Nothing is labelled outside the brain, which is -1 there."""
         asked, work = Averaged(reader, self.settings.label_turns), self.work()
-        public, chosen = self._public(len(pool), seed)
-        total, done, told = len(pool) + len(chosen), 0, 0
-        for image in _images(pool, public, chosen):
+        total, done, told = len(pool), 0, 0
+        for image in self._images(pool, seed):
             label = (asked.probability(image) > self.settings.threshold) & (image > -1)
             done += len(image)
             progress.advance(f"label scans: {done:,} of {total:,} patches", work * done // total - told)
@@ -96,36 +95,30 @@ class Labelling:
         if told < work:  # there was nothing to label
             progress.advance(steps=work - told)
 
-    def _public(self, simulated: int, seed: int) -> tuple[PatchSet | None, IntArray]:
-        """The public cohort's patches, and which of them are handed out: row + turn * number of rows.
+    def _images(self, pool: PatchSet, seed: int) -> Iterator[FloatArray]:
+        """Simulated scans, then public ones in their turns; shape (n, h, w), n at most `_AT_ONCE`."""
+        public, wanted = pool, 0
+        if self.context.public is not None and self.settings.public_scans:
+            public, wanted = open_public(self.context.public), round(self.settings.public_scans * len(pool))
+        chosen = places(len(public), wanted, seed)
+        kept = chosen_rows(len(pool), len(pool) - len(chosen), seed)
+        for first in range(0, len(kept), _AT_ONCE):
+            yield pool.pairs(kept[first : first + _AT_ONCE])[:, 0]
+        for first in range(0, len(chosen), _AT_ONCE):
+            turn, row = np.divmod(chosen[first : first + _AT_ONCE], len(public))
+            image = torch.from_numpy(public.pairs(row)[:, 0])
+            yield torch.stack([turned(one, int(n)) for one, n in zip(image, turn, strict=True)]).numpy()
 
-        All of them come as they are before any comes turned, and none comes twice in one turn.
-        """
-        wanted = beside(simulated, self.settings.public_scans)
-        if self.context.public is None or not wanted:
-            return None, np.zeros(0, np.int64)
-        public = open_public(self.context.public)
-        rows = stream(seed, "readers", "public scans")
-        turns = [turn * len(public) + rows.permutation(len(public)) for turn in range(TURNS)]
-        return public, np.concatenate(turns)[:wanted]
 
+def places(patches: int, wanted: int, seed: int) -> IntArray:
+    """Which of so many patches are shown, and how they are turned: row + turn * patches.
 
-def beside(simulated: int, share: float) -> int:
-    """How many public scans beside so many simulated ones make this share of all.
+    All of them come as they are before any comes turned, and none comes twice in one turn.
 
     Example:
-        >>> beside(300, 0.25), beside(300, 0.0)
-        (100, 0)
+        >>> found = places(3, 7, seed=1)
+        >>> (found // 3).tolist(), len(places(3, 99, seed=1))
+        ([0, 0, 0, 1, 1, 1, 2], 24)
     """
-    return round(simulated * share / (1 - share))
-
-
-def _images(pool: PatchSet, public: PatchSet | None, chosen: IntArray) -> Iterator[FloatArray]:
-    """Simulated scans, then public ones in their turns; shape (n, h, w), n at most `_AT_ONCE`."""
-    for first in range(0, len(pool), _AT_ONCE):
-        yield pool.pairs(np.arange(first, min(first + _AT_ONCE, len(pool))))[:, 0]
-    for first in range(0, len(chosen) if public is not None else 0, _AT_ONCE):
-        assert public is not None
-        turn, row = np.divmod(chosen[first : first + _AT_ONCE], len(public))
-        image = torch.from_numpy(public.pairs(row)[:, 0])
-        yield torch.stack([turned(one, int(n)) for one, n in zip(image, turn, strict=True)]).numpy()
+    rows = stream(seed, "readers", "public scans")
+    return np.concatenate([turn * patches + rows.permutation(patches) for turn in range(TURNS)])[:wanted]
