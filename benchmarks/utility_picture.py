@@ -14,7 +14,7 @@ from angioshare.report.study.draw import chart_figure
 from angioshare.report.study.places import TURN
 from utility_table import RIVALS, Row, Table
 
-RIVAL_COLOURS = {**KIND_COLOURS, "untaught-reader": UNTAUGHT_COLOUR}
+RIVAL_COLOURS = {**KIND_COLOURS, "untaught-reader": UNTAUGHT_COLOUR, "public-cohort": KIND_COLOURS["public"]}
 UNITS: dict[PrivacyUnit, str] = {"patch": "one patch protected", "subject": "a whole subject protected"}
 
 

@@ -234,7 +234,7 @@ def test_what_one_seed_says_is_called_that_beside_rows_of_more(benchmark):
 
 def test_the_picture_has_a_point_for_each_seed_at_its_epsilon_and_a_line_for_each_rival(benchmark):
     from utility_picture import picture
-    from utility_table import Table
+    from utility_table import RIVALS, Table
 
     rows = [
         scored("real", {1: 0.7, 2: 0.8}),
@@ -242,6 +242,7 @@ def test_the_picture_has_a_point_for_each_seed_at_its_epsilon_and_a_line_for_eac
         scored("taught-reader", {1: 0.6, 2: 0.62, 3: None}, "patch", 1.0),
         scored("taught-reader", {1: 0.64}, "patch", 10.0),
         scored("calibrated", {1: 0.5}, "subject", 1.0),
+        *(scored(rival, {1: 0.55}) for rival in RIVALS if rival != "real"),
     ]
     figure = picture(Table(rows=rows, sites=["A"], statement="", refused={}, missing=[]))
     clouds = [[one for one in axes.collections if isinstance(one, PathCollection)] for axes in figure.axes]

@@ -11,10 +11,13 @@ from angioshare.config import parse_config
 from angioshare.errors import SettingsError
 from angioshare.patches.store import open_store, read_manifest
 from angioshare.segmentation.trained import TrainedUnet
-from angioshare.stages import prepare, train
+from angioshare.stages import prepare, report, train
 from angioshare.stages.folder import make_folder, open_run, planned_run
 from angioshare.stages.pipeline import check_sources
+from angioshare.stages.report import source_info
 from angioshare.synthesis import readers
+from angioshare.synthesis.taught import TaughtReaderSettings
+from angioshare.synthesis.untaught import UntaughtReaderSettings
 
 SETTINGS = """
 [split]
@@ -191,22 +194,32 @@ pairs = 30
 )
 
 
+def shown_of(run, source):
+    """Which pairs of a source have a scan of the public cohort, turned or not: turns leave the sum as it is."""
+    sums = {round(float(one.astype(np.float64).sum()), 3) for one in open_store(run.public_patches).image}
+    assert run.pairs(source).is_relative_to(run.public)
+    return [round(float(one.astype(np.float64).sum()), 3) in sums for one in open_store(run.pairs(source)).image]
+
+
 def check_its_scans_leave_only_where_somebody_said_so(run_of):
+    unasked = trained_run(run_of("unasked"))
     run = trained_run(run_of(settings=SHOWN))
-    assert main(["sample", str(run.root)]) == 0
+    assert [main(["sample", str(one.root)]) for one in (unasked, run)] == [0, 0]
+    for source in unasked.config.sources:
+        assert not any(shown_of(unasked, source))
     taught, untaught, alone = run.config.sources
     public = open_store(run.public_patches)
-    known = {round(float(one.astype(np.float64).sum()), 3) for one in public.image}
     for source in (taught, untaught):
-        pairs = open_store(run.pairs(source))
-        shown = [round(float(one.astype(np.float64).sum()), 3) in known for one in pairs.image]
-        assert run.pairs(source).is_relative_to(run.public)
-        assert 0 < sum(shown) < len(pairs)
+        assert 0 < sum(shown_of(run, source)) < len(open_store(run.pairs(source)))
         said = json.loads((run.public / "statements" / f"{source.name}.json").read_text())
         assert said["not_covered"][-1] == "people of the public cohort, whose scans are among the pairs"
-    own = open_store(run.pairs(alone))
-    assert np.array_equal(own.image, public.image[np.isin(public.image.sum((1, 2)), own.image.sum((1, 2)))])
+    own, sums = open_store(run.pairs(alone)), public.image.astype(np.float64).sum((1, 2))
+    rows = np.isin(sums, own.image.astype(np.float64).sum((1, 2)))
+    assert np.array_equal(own.image, public.image[rows])
+    assert np.array_equal(own.label, public.label[rows])
+    assert own.label.any()
     assert (len(own), own.provenance) == (30, "public")
+    assert source_info(alone, public=True).kind == "public"  # which no page to share shows
     assert run.pairs(alone).is_relative_to(run.private)
     assert not (run.public / "statements" / "alone.json").exists()
 
@@ -223,11 +236,33 @@ def says_nothing_of_scans_among_pairs(monkeypatch):
     monkeypatch.setattr(train, "shows_public", lambda *_: False)
 
 
-@pytest.mark.parametrize("mutant", [hands_on_whatever_is_public, says_nothing_of_scans_among_pairs])
+def takes_them_for_simulated(monkeypatch):
+    monkeypatch.setitem(report.KINDS, "public-cohort", "simulator")
+
+
+def needs_nobody_to_ask(monkeypatch):
+    for settings in (TaughtReaderSettings, UntaughtReaderSettings):
+        monkeypatch.setattr(settings.model_fields["public_scans"], "default", 0.5)
+        settings.model_rebuild(force=True)
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        hands_on_whatever_is_public,
+        says_nothing_of_scans_among_pairs,
+        takes_them_for_simulated,
+        needs_nobody_to_ask,
+    ],
+)
 def test_check_of_its_scans_catches(run_of, monkeypatch, mutant):
-    mutant(monkeypatch)
-    with pytest.raises(AssertionError):
-        check_its_scans_leave_only_where_somebody_said_so(run_of)
+    with monkeypatch.context() as patched:
+        mutant(patched)
+        with pytest.raises(AssertionError):
+            check_its_scans_leave_only_where_somebody_said_so(run_of)
+    for settings in (TaughtReaderSettings, UntaughtReaderSettings):
+        settings.model_rebuild(force=True)
+        assert settings().public_scans == 0.0
 
 
 def test_its_scans_are_not_asked_for_where_there_is_none(run_of, place):

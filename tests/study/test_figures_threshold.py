@@ -64,7 +64,7 @@ def test_a_public_cohort_alone_is_a_bar_too():
     ]
     bar = at_home(replace(study, settings=settings)).bar
     assert bar.dice == pytest.approx(0.55, abs=0.01)
-    assert bar.reason == "the Dice of the public cohort, which costs no privacy"
+    assert bar.reason == "the Dice of the public cohort alone, which costs no privacy"
 
 
 def test_of_two_that_cost_no_privacy_the_better_one_is_the_bar():

@@ -402,13 +402,37 @@ def test_the_time_counts_every_turn_in_which_labels_are_read(method, unit):
 
 
 @pytest.mark.parametrize("epsilon", [0.01, 8.0])
-def test_with_a_public_cohort_there_are_a_reader_that_it_teaches_and_its_own_pairs(cohort, epsilon):
-    plain, first = recommended_config(cohort, epsilon=epsilon)
-    found, same = recommended_config(cohort, epsilon=epsilon, public_cohort=True)
-    assert same.method == first.method
-    added = [source for source in found.sources if source not in plain.sources]
-    assert [source.synthesizer for source in added] == ["untaught-reader", "public-cohort"]
-    assert added[1].pairs == added[0].pairs
+@pytest.mark.parametrize("unit", ["patch", "subject"])
+def test_with_a_public_cohort_there_are_a_reader_that_it_teaches_and_its_own_pairs(cohort, epsilon, unit):
+    plain, _ = recommended_config(cohort, epsilon=epsilon, unit=unit)
+    found, first = recommended_config(cohort, epsilon=epsilon, unit=unit, public_cohort=True)
+    by_name = {source.synthesizer: source for source in found.sources}
+    free = {"simulator", "untaught-reader", "public-cohort"}
+    assert set(by_name) == {"real", "shuffled", first.method, *free}
+    assert len(found.sources) == len(by_name)
     simulator = next(source for source in plain.sources if source.synthesizer == "simulator")
-    assert added[0].settings["simulated_subjects"] == simulator.settings["subjects"]
-    assert (added[0].pairs, added[0].settings["extent"]) == (simulator.pairs, simulator.settings["extent"])
+    untaught = by_name["untaught-reader"]
+    assert untaught.settings["simulated_subjects"] == simulator.settings["subjects"]
+    assert (untaught.pairs, untaught.settings["extent"]) == (simulator.pairs, simulator.settings["extent"])
+    assert by_name["public-cohort"].pairs == untaught.pairs
+
+
+def test_beside_a_public_cohort_comes_first_what_was_seen_to_beat_what_it_gives_for_nothing(cohort):
+    methods = {}
+    for unit in ("patch", "subject"):
+        found = advise(cohort, epsilon=8.0, unit=unit, public_cohort=True)
+        methods[unit] = [row.method for row in found.rows]
+        assert found.config.sources[1].synthesizer == methods[unit][0]
+        rows = {row.method: row.reason for row in found.rows}
+        assert "Beside a public cohort it was not seen to earn its epsilon." in rows["steered-reader"]
+        assert "Beside a public cohort" not in rows["taught-reader"]
+    assert methods["patch"][:3] == ["taught-reader", "untaught-reader", "simulator"]
+    assert methods["subject"][:2] == ["untaught-reader", "simulator"]
+    assert "keep the budget" in " ".join(found.expect)
+
+
+def test_the_command_takes_a_public_cohort(cohort, capsys):
+    call = ["recommend", str(cohort), "--epsilon", "8", "--json"]
+    assert main([*call, "--public-cohort", str(cohort)]) == 0
+    assert json.loads(capsys.readouterr().out)["recommended"] == "untaught-reader"
+    assert main([*call, "--public-cohort", str(cohort / "nowhere")]) == 3

@@ -26,14 +26,20 @@ def recommend(
     known: Annotated[
         list[str] | None, typer.Option(help="parameter=value of the simulator that the protocol prints; repeatable.")
     ] = None,
+    public_cohort: Annotated[
+        Path | None, typer.Option(help="Labelled scans that anybody may have: what is recommended beside them.")
+    ] = None,
     write: Annotated[Path | None, typer.Option(help="Write the settings here, for `angioshare run --config`.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     """Pick method and settings for a cohort and a budget, and say what to expect; nothing is spent, no scan is read."""
+    from angioshare.cohort.cohort import open_cohort
     from angioshare.rundir import write_text
     from angioshare.stages.recommend import advise
     from angioshare.stages.simulate import read_known
 
+    if public_cohort is not None:
+        open_cohort(public_cohort)
     if write is not None and write.exists():
         raise SettingsError(f"--write {write} exists; choose another name, or remove it")
     budget = number(epsilon, "--epsilon")
@@ -45,6 +51,7 @@ def recommend(
         delta=number(delta, "--delta"),
         changes=tuple(changes or ()),
         protocol=read_known(known or ()),
+        public_cohort=public_cohort is not None,
         progress=progress(),
     )
     if write is not None:

@@ -60,11 +60,12 @@ def limits(content: ReportContent) -> list[str]:
 
 def _own_words(content: ReportContent) -> list[str]:
     """What the statements themselves name as not covered, and every reason to trust them less."""
-    private = {s.name for s in content.sources if role(s, content.statements) == "private"}
+    without = ("real", "shuffled", "non-private")
+    guaranteed = {s.name for s in content.sources if role(s, content.statements) not in without}
     statements = [content.statements[source.name] for source in content.sources if source.name in content.statements]
-    named = [content.statements[name] for name in content.statements if name in private]
+    named = [content.statements[name] for name in content.statements if name in guaranteed]
     named += [content.cohort_statement] if content.cohort_statement else []
-    uncovered = list(dict.fromkeys(words for statement in named for words in statement.not_covered))
+    uncovered = list(dict.fromkeys(words for one in named for words in one.not_covered if words != "nothing"))
     caveats = list(dict.fromkeys(words for statement in [*statements, *named] for words in statement.caveats))
     found = [f"In the words of the statements, not covered: {'; '.join(uncovered)}."] if uncovered else []
     return found + [f"A caveat of the statements: {words}." for words in caveats]

@@ -76,7 +76,7 @@ def _render(content: ReportContent, *, internal: bool) -> str:
         policy=content_policy(style, scripts),
         style=Markup(style),  # our own file, as the scripts are
         scripts=[Markup(script) for script in scripts],
-        guarantees=_guarantees(content),
+        guarantees=_guarantees(content, internal=internal),
         limits=limits(content),
         metrics=METRICS,
         terms=TERMS,
@@ -97,12 +97,16 @@ def _render(content: ReportContent, *, internal: bool) -> str:
     )  # fmt: skip
 
 
-def _guarantees(content: ReportContent) -> list[Json]:
-    """What stands on top: the statement of each synthesizer and of public sources, then that of the whole cohort."""
+def _guarantees(content: ReportContent, *, internal: bool) -> list[Json]:
+    """What stands on top: the statement of each source that may be handed out, then that of the whole cohort.
+
+    A public cohort's own pairs are not handed out, so their statement is for the house.
+    """
+    kinds = ("synthesizer", "simulator", "public") if internal else ("synthesizer", "simulator")
     listed = [
         {"title": source.title, "statement": content.statements[source.name], "whole": False}
         for source in content.sources
-        if source.kind in ("synthesizer", "simulator", "public") and source.name in content.statements
+        if source.kind in kinds and source.name in content.statements
     ]
     if content.cohort_statement is not None:
         listed.append(

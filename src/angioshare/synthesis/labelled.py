@@ -21,7 +21,6 @@ from angioshare.segmentation.trained import TrainedUnet
 from angioshare.segmentation.turns import TURNS, Averaged, turned
 from angioshare.synthesis.paces import reading
 from angioshare.synthesis.readers import ReaderSettings, in_steps
-from angioshare.synthesis.rivals import chosen_rows
 from angioshare.synthesis.simulated import fewer
 from angioshare.types import FloatArray, IntArray, Provenance
 
@@ -78,11 +77,13 @@ class Labelling:
             DataError: What stands for the public cohort's patches is something else.
         """
         size = self.context.patches.size
-        parts = self._parts(reader, pool, seed, progress)
+        parts = self._parts(reader, pool, provenance, seed, progress)
         meta = {"site": self.settings.site, "subjects": self.settings.simulated_subjects}
         write_in_parts(path, parts, (size, size), provenance=provenance, meta=meta)
 
-    def _parts(self, reader: TrainedUnet, pool: PatchSet, seed: int, progress: Progress) -> Iterator[PatchSet]:
+    def _parts(
+        self, reader: TrainedUnet, pool: PatchSet, provenance: Provenance, seed: int, progress: Progress
+    ) -> Iterator[PatchSet]:
         """Label part by part. Nothing is labelled outside the brain, which is -1 there."""
         asked, work = Averaged(reader, self.settings.label_turns), self.work()
         total, done, told = len(pool), 0, 0
@@ -91,7 +92,7 @@ class Labelling:
             done += len(image)
             progress.advance(f"label scans: {done:,} of {total:,} patches", work * done // total - told)
             told = work * done // total
-            yield PatchSet(image=image, label=label.astype(np.uint8), provenance="public")
+            yield PatchSet(image=image, label=label.astype(np.uint8), provenance=provenance)
         if told < work:  # there was nothing to label
             progress.advance(steps=work - told)
 
@@ -101,7 +102,8 @@ class Labelling:
         if self.context.public is not None and self.settings.public_scans:
             public, wanted = open_public(self.context.public), round(self.settings.public_scans * len(pool))
         chosen = places(len(public), wanted, seed)
-        kept = chosen_rows(len(pool), len(pool) - len(chosen), seed)
+        order = stream(seed, "readers", "simulated scans").permutation(len(pool))
+        kept = np.sort(order[: len(pool) - len(chosen)])
         for first in range(0, len(kept), _AT_ONCE):
             yield pool.pairs(kept[first : first + _AT_ONCE])[:, 0]
         for first in range(0, len(chosen), _AT_ONCE):

@@ -1,14 +1,17 @@
 import math
 import statistics
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from angioshare.privacy.unit import Guarantee
+from angioshare.privacy.unit import Guarantee, public_knowledge
 from angioshare.records import Record
 from angioshare.report import tables
+from angioshare.report.content import ReportContent
 from angioshare.report.limits import limits
+from angioshare.report.page import _guarantees
 
 
 def guarantee(epsilon):
@@ -81,3 +84,21 @@ def test_limits_say_that_a_patch_level_bound_protects_no_person(content):
     assert any("A person is not protected by “Title of quiet”" in line for line in words)
     assert any("Nobody is protected by “Title of plain”" in line for line in words)
     assert any("not covered: validation and test subjects" in line for line in words)
+
+
+def test_limits_name_the_people_of_a_public_cohort_where_no_source_is_private(content):
+    taught = replace(public_knowledge(("pairs",)), not_covered=("people of the public cohort",))
+    free = [source for source in content.sources if source.name in ("real", "sim")]
+    alone = ReportContent(title="Free", sources=free, statements={"sim": taught})
+    assert [line for line in limits(alone) if "people of the public cohort" in line]
+    plain = replace(alone, statements={"sim": public_knowledge(("pairs",))})
+    assert not [line for line in limits(plain) if "In the words of the statements" in line]
+
+
+def test_guarantees_on_the_page_to_share_are_of_what_is_handed_out(content):
+    public = [replace(source, kind="public") if source.name == "sim" else source for source in content.sources]
+    page = {internal: [row["title"] for row in _guarantees(replace(content, sources=public), internal=internal)]
+            for internal in (True, False)}  # fmt: skip
+    assert "Title of sim" in page[True]
+    assert "Title of sim" not in page[False]
+    assert "Title of sim" in [row["title"] for row in _guarantees(content, internal=False)]

@@ -13,10 +13,11 @@ from angioshare.report.study.content import Setting, StudyContent
 DEFINITION = (
     "A private setting is usable at a site if the Dice of its segmenters, mean over subjects and then over seeds, lies "
     "above the bar. The bar is the highest of three: half of the Dice without privacy (the same synthesizer without "
-    "noise), the best Dice of what costs no privacy (simulator, untaught reader), and the Dice of real patches with "
-    "shuffled labels. The threshold is the largest noise multiplier up to which every setting is usable. A mean may "
-    "lie above the bar by chance: where the 95 % interval of the difference from the bar over subjects (paired, mean "
-    "over seeds each) is not wholly above 0, a setting is usable by its mean alone, not told apart from the bar."
+    "noise), the best Dice of what costs no privacy (simulator, untaught reader, public cohort alone), and the Dice of "
+    "real patches with shuffled labels. The threshold is the largest noise multiplier up to which every setting is "
+    "usable. A mean may lie above the bar by chance: where the 95 % interval of the difference from the bar over "
+    "subjects (paired, mean over seeds each) is not wholly above 0, a setting is usable by its mean alone, not told "
+    "apart from the bar."
 )
 
 
@@ -158,7 +159,8 @@ def _bar(content: StudyContent, setting: Setting, site: str) -> Bar | None:
     for role in ("simulator", "public", "shuffled"):
         best = _best(content, [one for one in content.settings if one.role == role], site)
         if best is not None and (bars or role != "shuffled"):
-            free = f"the Dice of the {best.synthesizer.replace('-', ' ')}, which costs no privacy"
+            alone = " alone" if role == "public" else ""
+            free = f"the Dice of the {best.synthesizer.replace('-', ' ')}{alone}, which costs no privacy"
             reason = free if role != "shuffled" else "the Dice of real patches with shuffled labels"
             scores = content.subject_means(best, "dice", site)
             bars.append(Bar(dice=_mean(content, best, site), reason=reason, scores=scores))

@@ -92,8 +92,8 @@ def threshold_words(one: Threshold) -> str:
     """Say up to which noise a family is usable at a site, in all cases: none, some, all, or nothing to compare with."""
     if one.bar is None:
         return (
-            "No threshold can be told: neither a training without noise nor the simulator was evaluated, so there is "
-            "nothing to hold the Dice against."
+            "No threshold can be told: neither a training without noise nor anything that costs no privacy was "
+            "evaluated, so there is nothing to hold the Dice against."
         )
     bar = f"the bar of {one.bar.dice:.3f}, {one.bar.reason}"
     if one.last_usable is None:

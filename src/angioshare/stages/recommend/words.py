@@ -18,17 +18,19 @@ _NOBODY = 20.0
 """An epsilon beyond which a statement protects nobody."""
 
 
-def reason(one: Planned, verdict: Verdict) -> str:
+def reason(one: Planned, verdict: Verdict, *, public_cohort: bool = False) -> str:
     """Say why a method stands where it stands."""
     rule = rule_of(one.source.synthesizer)
     bound = rule.good if verdict == "good" else rule.hopeless
     side = {"good": "works up to", "weak": "fades towards", "hopeless": "does not pay from"}[verdict]
     basis = rule.basis or "by arithmetic, not measured"
     by_subject = " It protects the whole subject, and so its patches." if one.unit != one.known.unit else ""
-    return f"mu N = {one.signal:.3g}, noise {one.noise:.2g}; it {side} {bound:.2g} ({basis}). {rule.why}{by_subject}"
+    beside = " Beside a public cohort it was not seen to earn its epsilon." if public_cohort and not rule.beside else ""
+    found = f"mu N = {one.signal:.3g}, noise {one.noise:.2g}; it {side} {bound:.2g} ({basis}). {rule.why}"
+    return f"{found}{by_subject}{beside}"
 
 
-def expect(rows: Sequence[Row], known: Known, config: Config) -> tuple[str, ...]:
+def expect(rows: Sequence[Row], known: Known, config: Config, *, public_cohort: bool = False) -> tuple[str, ...]:
     """What to expect of the first method, and what would change the order."""
     first, found = rows[0], []
     if first.statement is not None and first.planned is not None:
@@ -45,6 +47,8 @@ def expect(rows: Sequence[Row], known: Known, config: Config) -> tuple[str, ...]
             f"The release tells about {told(first.planned.signal):.0%} of what tells one site from another; the rest "
             "stays as wide as the prior. What the simulator cannot draw, no release can teach it."
         )
+    elif first.verdict == "public" and public_cohort:
+        found.append("No method was seen to beat what a public cohort gives for nothing here: keep the budget.")
     elif first.verdict == "public":
         found.append(
             "What this budget buys drowns in its noise. The simulator gives as much for no epsilon: keep the budget."
@@ -56,7 +60,7 @@ def expect(rows: Sequence[Row], known: Known, config: Config) -> tuple[str, ...]
             "What your protocol prints is public and narrows the simulator, above all the voxel's size: "
             "--known acquisition.voxel_i_mm=MM --known acquisition.voxel_k_mm=MM."
         )
-    found += _cures(rows, known)
+    found += [] if public_cohort else _cures(rows, known)
     found.append(
         "Earlier runs on the cohort add to this: see `angioshare ledger`. Test and validation are not covered."
     )
