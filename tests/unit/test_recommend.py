@@ -428,7 +428,10 @@ def test_beside_a_public_cohort_comes_first_what_was_seen_to_beat_what_it_gives_
         assert "Beside a public cohort" not in rows["taught-reader"]
     assert methods["patch"][:3] == ["taught-reader", "untaught-reader", "simulator"]
     assert methods["subject"][:2] == ["untaught-reader", "simulator"]
-    assert "keep the budget" in " ".join(found.expect)
+    words = " ".join(found.expect)
+    assert "gives for nothing: keep it." in words
+    assert "taught-reader would begin to pay" in words
+    assert "steered-reader would" not in words
 
 
 def test_the_command_takes_a_public_cohort(cohort, capsys):

@@ -48,7 +48,7 @@ def expect(rows: Sequence[Row], known: Known, config: Config, *, public_cohort: 
             "stays as wide as the prior. What the simulator cannot draw, no release can teach it."
         )
     elif first.verdict == "public" and public_cohort:
-        found.append("No method was seen to beat what a public cohort gives for nothing here: keep the budget.")
+        found.append("With this budget nothing was seen to beat what a public cohort gives for nothing: keep it.")
     elif first.verdict == "public":
         found.append(
             "What this budget buys drowns in its noise. The simulator gives as much for no epsilon: keep the budget."
@@ -60,19 +60,21 @@ def expect(rows: Sequence[Row], known: Known, config: Config, *, public_cohort: 
             "What your protocol prints is public and narrows the simulator, above all the voxel's size: "
             "--known acquisition.voxel_i_mm=MM --known acquisition.voxel_k_mm=MM."
         )
-    found += [] if public_cohort else _cures(rows, known)
+    found += _cures(rows, known, public_cohort)
     found.append(
         "Earlier runs on the cohort add to this: see `angioshare ledger`. Test and validation are not covered."
     )
     return tuple(found)
 
 
-def _cures(rows: Sequence[Row], known: Known) -> list[str]:
+def _cures(rows: Sequence[Row], known: Known, public_cohort: bool) -> list[str]:
     """What would help the method that needs the least more, where noise is what the first place lacks."""
     short = [
         row
         for row in rows
-        if row.planned is not None and row.verdict in ("weak", "hopeless") and rule_of(row.method).earned
+        if row.planned is not None
+        and row.verdict in ("weak", "hopeless")
+        and (rule_of(row.method).beside if public_cohort else rule_of(row.method).earned)
     ]
     if rows[0].verdict == "good" or not short:
         return []
