@@ -120,8 +120,9 @@ def _free(method: str, base: Config, public_cohort: bool) -> Row:
         if public_cohort:
             why = (
                 "It reads nothing private: the simulator's scans, labelled by a U-Net that has learnt from them and "
-                "the public cohort. On the rendered cohort of development, with six people of another scanner, nothing "
-                "that twelve subjects could tell at epsilon 3 was worth more. Believe the report's comparison."
+                "the public cohort. On the rendered cohort of development, with six people of another scanner, it kept "
+                "0.92 of real training's Dice, and what twelve subjects told a steered reader at epsilon 3 was worth "
+                "0.006 of Dice more at most (one training each). Believe the report's comparison."
             )
     else:
         source = next(source for source in base.sources if source.synthesizer == method)
