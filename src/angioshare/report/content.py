@@ -14,7 +14,8 @@ from angioshare.records import Record
 from angioshare.types import BoolArray, ByteArray, FloatArray, IntArray, Provenance, Spacing
 
 SourceKind: TypeAlias = Literal["real", "simulator", "public", "shuffled", "synthesizer"]
-"""Real patches (the ceiling), simulator patches (epsilon 0), shuffled labels (the floor), or a synthesizer's."""
+"""Real patches (the ceiling), pairs of a simulator or a public cohort's own (epsilon 0), shuffled labels (the floor),
+or a synthesizer's."""
 
 
 @dataclass(frozen=True, kw_only=True)

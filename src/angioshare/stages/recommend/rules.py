@@ -23,7 +23,7 @@ come near the second, whatever their size. What a method can bear is its own aff
 
 Whatever nobody has seen beat the simulator alone stands behind it, which costs nothing. Where there is a public cohort,
 a reader that has learnt from it costs nothing either, and is harder to beat: with one, on one cohort, a steered reader
-at epsilon 3 was 0.006 of Dice better at most, in one training each, and a taught one (for patches) 0.02
+at epsilon 3 was not told apart from it, in one training each, and a taught one (for patches) was 0.02 of Dice better
 (docs/results/utility.md, public cohort).
 """
 
